@@ -1,0 +1,408 @@
+"""
+Threads, locks, queues and clocks: the one place that makes them.
+
+Everything above receives a `Threads` and asks it. So a whole program can run
+under another implementation, such as the seeded simulation in
+`kinesis.testing`, and the real one, `SystemThreads`, adds nothing on the hot
+path: it hands out the standard library's own objects.
+
+Parked threads: `Threads.fresh` runs a job on a thread whose stack is empty. A
+thread that has finished such a job parks, and takes a later one; it leaves
+after ten idle seconds. (Thread reuse as in trio's thread cache: a new thread
+costs some 100 µs and a context switch, a parked one the switch alone.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar
+
+from kinesis.errors import WaitTimeoutError
+
+__all__ = [
+    "Empty",
+    "Event",
+    "Future",
+    "Lock",
+    "Queue",
+    "SystemThreads",
+    "Thread",
+    "Threads",
+]
+
+T = TypeVar("T")
+
+PARKED_SECONDS = 10.0  # a parked thread without a job for so long leaves
+
+OnCrash = Callable[[str, BaseException], None]
+
+
+class Lock(Protocol):
+    """What `threading.Lock` offers."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
+    def release(self) -> None: ...
+    def locked(self) -> bool: ...
+    def __enter__(self) -> bool: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
+
+
+class Event(Protocol):
+    """What `threading.Event` offers."""
+
+    def set(self) -> None: ...
+    def clear(self) -> None: ...
+    def is_set(self) -> bool: ...
+    def wait(self, timeout: float | None = None) -> bool: ...
+
+
+class Queue(Protocol[T]):
+    """What `queue.SimpleQueue` offers; `get` raises `Empty` after *timeout* seconds."""
+
+    def put(self, item: T, /) -> None: ...
+    def get(self, block: bool = True, timeout: float | None = None) -> T: ...
+    def get_nowait(self) -> T: ...
+    def qsize(self) -> int: ...
+    def empty(self) -> bool: ...
+
+
+class Thread(Protocol):
+    """A started thread; `ident` is what `sys._current_frames` calls it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def ident(self) -> int | None: ...
+    def is_alive(self) -> bool: ...
+    def join(self, timeout: float | None = None) -> None: ...
+
+
+class Threads(Protocol):
+    """
+    Where threads, locks and time come from.
+
+    Every method may be called from any thread.
+    """
+
+    def start(
+        self, target: Callable[[], object], name: str, *, background: bool = False
+    ) -> Thread:
+        """
+        Start a daemon thread called *name* that runs *target*.
+
+        What *target* raises is reported to the crash handler, never lost.
+
+        Args:
+            background: This thread only serves others (timers, watchers). A
+                simulation in which only such threads could still run is stuck.
+
+        Raises:
+            RuntimeError: The system refuses another thread.
+        """
+        ...
+
+    def fresh(self, job: Callable[[], object], *, new: bool = False) -> None:
+        """
+        Run *job* soon, on a thread with an empty stack.
+
+        Args:
+            job: Short; it must not wait for other jobs.
+            new: Never a parked thread, always one that is made for *job*.
+
+        Raises:
+            RuntimeError: The system refuses another thread; *job* has not run.
+        """
+        ...
+
+    def lock(self) -> Lock:
+        """Return a new lock, not re-entrant."""
+        ...
+
+    def event(self) -> Event:
+        """Return a new event, not set."""
+        ...
+
+    def queue(self) -> Queue[Any]:
+        """Return a new unbounded first-in-first-out queue."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never goes back."""
+        ...
+
+    def time(self) -> float:
+        """Return seconds since the epoch, for people to read."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait *seconds* of this clock."""
+        ...
+
+    def get_ident(self) -> int:
+        """Return the number of the calling thread."""
+        ...
+
+    def stack(self, ident: int | None) -> str:
+        """Return the stack of that thread now, as a traceback prints it."""
+        ...
+
+    def close(self, timeout: float) -> list[str]:
+        """
+        End the parked threads; return the names of those that did not end.
+
+        Idempotent. After it, `fresh` still works, on new threads.
+        """
+        ...
+
+
+class SystemThreads:
+    """
+    The real `Threads`: those of the operating system.
+
+    Args:
+        on_crash: Called with the thread's name and what it raised, on that
+            thread. What it raises itself is printed by the interpreter.
+    """
+
+    def __init__(self, on_crash: OnCrash | None = None) -> None:
+        self._on_crash = on_crash
+        self._idle: deque[_Parked] = deque()
+        self._parked: set[_Parked] = set()
+        self._books = threading.Lock()
+        self._closed = False
+        self._made = 0
+
+    # Bound straight to the standard library: no call of ours in between.
+    lock = staticmethod(threading.Lock)
+    event = staticmethod(threading.Event)
+    queue = staticmethod(SimpleQueue)
+    monotonic = staticmethod(time.monotonic)
+    time = staticmethod(time.time)
+    sleep = staticmethod(time.sleep)
+    get_ident = staticmethod(threading.get_ident)
+
+    def start(
+        self, target: Callable[[], object], name: str, *, background: bool = False
+    ) -> threading.Thread:
+        """Start a daemon thread; see `Threads.start`."""
+        thread = threading.Thread(
+            target=self._guarded, args=(target, name), name=name, daemon=True
+        )
+        thread.start()
+        return thread
+
+    def _guarded(self, target: Callable[[], object], name: str) -> None:
+        """Run *target*; report what it raises."""
+        try:
+            target()
+        except BaseException as error:
+            if self._on_crash is None:
+                raise
+            self._on_crash(name, error)
+
+    def fresh(self, job: Callable[[], object], *, new: bool = False) -> None:
+        """Run *job* on a thread with an empty stack; see `Threads.fresh`."""
+        if not new:
+            with contextlib.suppress(IndexError):
+                self._idle.pop().jobs.put(job)
+                return
+        self._new_parked(job)
+
+    def _new_parked(self, job: Callable[[], object]) -> None:
+        """Start a thread for *job*; afterwards it parks for later ones."""
+        parked = _Parked()
+        parked.jobs.put(job)
+        with self._books:
+            self._made += 1
+            number = self._made
+            self._parked.add(parked)
+        try:
+            parked.thread = self.start(
+                lambda: self._serve(parked), f"kinesis:transition-{number}"
+            )
+        except BaseException:
+            with self._books:
+                self._parked.discard(parked)
+            raise
+
+    def _serve(self, parked: _Parked) -> None:
+        """Do jobs until none has come for a while, or this is closed."""
+        try:
+            while (job := self._next_job(parked)) is not None:
+                self._guarded(job, threading.current_thread().name)
+                del job  # what it refers to must not live as long as we are idle
+                self._idle.append(parked)
+                if self._closed and self._withdraw(parked):
+                    return
+        finally:
+            with self._books:
+                self._parked.discard(parked)
+
+    def _next_job(self, parked: _Parked) -> Callable[[], object] | None:
+        """Wait for a job; None once none can come any more."""
+        while True:
+            try:
+                return parked.jobs.get(timeout=PARKED_SECONDS)
+            except Empty:
+                if self._withdraw(parked):
+                    return None
+
+    def _withdraw(self, parked: _Parked) -> bool:
+        """Leave the idle ones; False if somebody has just taken us for a job."""
+        try:
+            self._idle.remove(parked)
+        except ValueError:
+            return False
+        return True
+
+    def stack(self, ident: int | None) -> str:
+        """Return the stack of a thread; see `Threads.stack`."""
+        frame = sys._current_frames().get(ident) if ident is not None else None
+        if frame is None:
+            return "  (the thread has ended)\n"
+        return "".join(traceback.format_stack(frame))
+
+    def close(self, timeout: float) -> list[str]:
+        """End the parked threads; see `Threads.close`."""
+        self._closed = True
+        deadline = time.monotonic() + timeout
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().jobs.put(None)
+        late = []
+        with self._books:
+            threads = [parked.thread for parked in self._parked]
+        for thread in threads:
+            if thread is None or thread is threading.current_thread():
+                continue
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                late.append(thread.name)
+        return late
+
+
+class _Parked:
+    """A thread that waits for jobs."""
+
+    __slots__ = ("jobs", "thread")
+
+    def __init__(self) -> None:
+        self.jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self.thread: threading.Thread | None = None
+
+
+class Future(Generic[T]):
+    """
+    A result that comes later.
+
+    The same questions as `concurrent.futures.Future` answers, on locks that come
+    from a `Threads`. It is set once; whoever comes second is told so.
+
+    Thread safety: any thread may call any method.
+    """
+
+    __slots__ = ("_callbacks", "_claim", "_error", "_gate", "_mutex", "_value", "_what")
+
+    def __init__(self, threads: Threads, what: str = "the result") -> None:
+        self._what = what
+        self._gate = threads.lock()
+        self._gate.acquire()
+        self._mutex = threads.lock()
+        self._claim = [True]
+        self._callbacks: list[Callable[[Future[T]], object]] | None = []
+        self._value: T | None = None
+        self._error: BaseException | None = None
+
+    def done(self) -> bool:
+        """Return whether the result is there."""
+        return self._callbacks is None
+
+    def result(self, timeout: float | None = None) -> T:
+        """
+        Wait for the result and return it, or raise what it failed with.
+
+        Args:
+            timeout: Seconds; None waits forever.
+
+        Raises:
+            WaitTimeoutError: It is not there in time.
+        """
+        self._wait(timeout)
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]  # set whenever there is no error
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait as `result` does; return the error, or None for a value."""
+        self._wait(timeout)
+        return self._error
+
+    def _wait(self, timeout: float | None) -> None:
+        """Pass the gate, and leave it open for the next."""
+        if self._callbacks is None:
+            return
+        if not self._gate.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
+            raise WaitTimeoutError(
+                f"{self._what} did not come within {timeout:g} s. "
+                f"Wait longer, or look at what it waits for."
+            )
+        self._gate.release()
+
+    def add_done_callback(self, callback: Callable[[Future[T]], object]) -> None:
+        """
+        Call *callback* with this future once it is done, at once if it is.
+
+        It runs on the thread that sets the result: keep it short.
+        """
+        with self._mutex:
+            if self._callbacks is not None:
+                self._callbacks.append(callback)
+                return
+        callback(self)
+
+    def set_result(self, value: T) -> bool:
+        """Set the value; False if another result came first."""
+        return self._set(value, None)
+
+    def set_exception(self, error: BaseException) -> bool:
+        """Set the error; False if another result came first."""
+        return self._set(None, error)
+
+    def _set(self, value: T | None, error: BaseException | None) -> bool:
+        """Keep the first result, open the gate, tell who asked to be told."""
+        try:
+            self._claim.pop()
+        except IndexError:
+            return False
+        self._value, self._error = value, error
+        with self._mutex:
+            callbacks, self._callbacks = self._callbacks, None
+        self._gate.release()
+        for callback in callbacks or ():
+            callback(self)
+        return True
+
+
+@contextlib.contextmanager
+def held(lock: Lock, timeout: float) -> Iterator[bool]:
+    """Take *lock* for the block, waiting at most *timeout* seconds; yield whether."""
+    taken = lock.acquire(timeout=max(0.0, timeout))
+    try:
+        yield taken
+    finally:
+        if taken:
+            lock.release()
