@@ -4,6 +4,7 @@ What can go wrong, as one tree::
     KinesisError
     ├── your move
     │   ├── DeclarationError (TypeError)        a component class is written wrong
+    │   ├── ComponentCopyError (TypeError)      a component was copied or pickled
     │   ├── InvalidNameError (ValueError)       a name has characters that paths cannot have
     │   ├── DuplicateNameError (ValueError)     the container has a child of that name
     │   ├── ComponentNotFoundError (KeyError)   nothing at that path
@@ -64,6 +65,10 @@ def _rebuild(
 
 class DeclarationError(KinesisError, TypeError):
     """A component class is written in a way that cannot work."""
+
+
+class ComponentCopyError(KinesisError, TypeError):
+    """A live component was copied or pickled; only its state can be."""
 
 
 class InvalidNameError(KinesisError, ValueError):
