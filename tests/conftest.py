@@ -1,0 +1,59 @@
+"""Fixtures and settings that keep threaded tests honest."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+PATIENCE = 2.0  # seconds that the threads of one test have to end, all together
+
+# The default suite gives the same result every time, on a slow machine too;
+# the stress profile looks for new examples.
+settings.register_profile(
+    "default",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "stress", settings.get_profile("default"), derandomize=False, max_examples=2_000
+)
+settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left_behind() -> Iterator[None]:
+    """
+    A test that starts a thread also sees it end.
+    """
+    before = set(threading.enumerate())
+
+    yield
+
+    started = [thread for thread in threading.enumerate() if thread not in before]
+    deadline = time.monotonic() + PATIENCE
+    for thread in started:
+        thread.join(timeout=max(0.0, deadline - time.monotonic()))
+    alive = [thread.name for thread in started if thread.is_alive()]
+
+    assert not alive, f"still running after the test: {alive}. Stop them in the test."
+
+
+@pytest.fixture(autouse=True)
+def _eager_switches(request: pytest.FixtureRequest) -> Iterator[None]:
+    """
+    A stress test changes threads a thousand times as often as usual.
+    """
+    usual = sys.getswitchinterval()
+    if request.node.get_closest_marker("stress"):
+        sys.setswitchinterval(5e-6)
+
+    yield
+
+    sys.setswitchinterval(usual)
