@@ -26,17 +26,15 @@ and what has no annotation and overrides no field.
 
 from __future__ import annotations
 
-import inspect
-import re
-import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
-from functools import cached_property, partialmethod
-from typing import Any, Final, Literal, NoReturn, TypeVar, dataclass_transform, overload
+from typing import Any, Literal, NoReturn, TypeVar, dataclass_transform, overload
 
 import attrs
 
+from kinesis.annotations import bindings, local_names, resolve, substitute
+from kinesis.class_body import HOOKS, Kind, Spec, collect, spec_of, specify
 from kinesis.errors import ComponentCopyError, DeclarationError
 
 __all__ = [
@@ -51,35 +49,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Kind = Literal["state", "private", "setting"]
-
-HOOKS: Final = frozenset(
-    ("pre_init", "init", "post_init", "pre_start", "start", "stop", "tear_down")
-)
-
-_SPEC = "kinesis"  # the key of a `_Spec` in the metadata of an attrs field
-_SPECIFIERS: Final = {"state": "field", "private": "private", "setting": "setting"}
-_CLASS_VAR = re.compile(r"""^["']?(\w+\.)*ClassVar\b""")
-_ACCESSORS = (
-    types.FunctionType,
-    property,
-    classmethod,
-    staticmethod,
-    cached_property,
-    partialmethod,
-    types.MemberDescriptorType,
-    types.GetSetDescriptorType,
-)
-
-
-@attrs.frozen
-class _Spec:
-    """What a specifier said; travels in the metadata of the attrs field."""
-
-    kind: Kind
-    persist: bool = True
-    secret: bool = False
-    owner: type | None = None  # the class whose module the annotation is read in
 
 
 @attrs.frozen
@@ -123,7 +92,7 @@ def field(
         persist: Whether a store keeps it.
         secret: Whether readers and logs see a mask in its place.
     """
-    return _specify(_Spec("state", persist, secret), default, factory)
+    return specify(Spec("state", persist, secret), default, factory)
 
 
 @overload
@@ -136,7 +105,7 @@ def private(
     *,
     default: Any = attrs.NOTHING,
     factory: Callable[[], Any] | None = None,
-    init: Literal[False] = False,  # noqa: ARG001  # for type checkers: no argument
+    init: Literal[False] = False,  # for type checkers: no argument
 ) -> Any:
     """
     Declare an attribute as a resource of the component's own.
@@ -144,7 +113,7 @@ def private(
     It is no constructor argument, never encoded and cannot be set from outside.
     Without *default* and *factory* it does not exist until it is assigned.
     """
-    return _specify(_Spec("private", persist=False), default, factory)
+    return specify(Spec("private", persist=False), default, factory)
 
 
 @overload
@@ -157,21 +126,7 @@ def setting(
     *, default: Any = attrs.NOTHING, factory: Callable[[], Any] | None = None
 ) -> Any:
     """Declare a constructor argument that configures the runtime: no state."""
-    return _specify(_Spec("setting", persist=False), default, factory)
-
-
-def _specify(spec: _Spec, default: Any, factory: Callable[[], Any] | None) -> Any:
-    """Return what attrs reads from the class body."""
-    if factory is not None:
-        if default is not attrs.NOTHING:
-            raise DeclarationError(
-                "a field has a default and a factory. Write one of them: the "
-                "factory for a value that can be changed in place."
-            )
-        default = attrs.Factory(factory)
-    return attrs.field(
-        default=default, init=spec.kind != "private", metadata={_SPEC: spec}
-    )
+    return specify(Spec("setting", persist=False), default, factory)
 
 
 @dataclass_transform(
@@ -200,7 +155,7 @@ class Declared:
         super().__init_subclass__(**options)
         if "__kinesis_scope__" in cls.__dict__:  # a copy of a class of ours
             _refuse_second_decorator(cls)
-        fields = _collect(cls)
+        fields = collect(cls)
         for name in fields:
             if name in cls.__dict__:
                 delattr(cls, name)
@@ -212,7 +167,7 @@ class Declared:
             kw_only=True,
             repr=False,
         )
-        cls.__kinesis_scope__ = _scope(cls)  # type: ignore[attr-defined]  # ours, on every class
+        cls.__kinesis_scope__ = local_names(cls)  # type: ignore[attr-defined]  # ours, on every class
 
     @classmethod
     def __attrs_init_subclass__(cls) -> None:
@@ -236,208 +191,6 @@ def _refuse_second_decorator(cls: type) -> NoReturn:
     )
 
 
-# -- reading a class body ------------------------------------------------------
-
-
-def _collect(cls: type) -> dict[str, Any]:
-    """
-    Return the attrs fields that *cls* itself declares, by name and in order.
-
-    Raises:
-        DeclarationError: Something in the class body cannot work.
-    """
-    inherited = _inherited(cls)
-    found: dict[str, Any] = {}
-    for name, annotation in _own_annotations(cls).items():
-        if not _is_dunder(name) and not _is_class_var(annotation):
-            value = cls.__dict__.get(name, attrs.NOTHING)
-            found[name] = _own_field(cls, name, value, inherited.get(name))
-    for name, value in cls.__dict__.items():
-        if name not in found and not _is_dunder(name):
-            _add_override(cls, name, value, inherited.get(name), found)
-    _check_names(cls, {**inherited, **found})
-    _check_mixins(cls)
-    return found
-
-
-def _inherited(cls: type) -> dict[str, attrs.Attribute[Any]]:
-    """Return the fields of the bases, the nearest of each name."""
-    found: dict[str, attrs.Attribute[Any]] = {}
-    for base in cls.__mro__[1:]:
-        for attribute in base.__dict__.get("__attrs_attrs__", ()):
-            found.setdefault(attribute.name, attribute)
-    return found
-
-
-def _own_field(
-    cls: type, name: str, value: Any, base: attrs.Attribute[Any] | None
-) -> Any:
-    """Return the attrs field for an annotated attribute of *cls*."""
-    spec = _spec_of(value)
-    if spec is None and (_is_counting(value) or _is_dataclass_field(value)):
-        _refuse(cls, name, "that is a field of another library", "field(...)")
-    if base is not None:
-        spec = _keep_kind(cls, name, spec, _required_spec(base))
-    spec = spec or _Spec("state")
-    if name.startswith("_") and spec.kind != "private":
-        _refuse(
-            cls,
-            name,
-            "a name with an underscore is no constructor argument and no state",
-            "private(default=...)",
-        )
-    default = value._default if _is_counting(value) else value
-    return _make(cls, name, attrs.evolve(spec, owner=cls), default)
-
-
-def _keep_kind(cls: type, name: str, spec: _Spec | None, base: _Spec) -> _Spec:
-    """Return the spec of an override: a field stays of the kind it has in a base."""
-    if spec is None:
-        return base
-    if spec.kind != base.kind:
-        _refuse(
-            cls,
-            name,
-            f"it is declared with {_SPECIFIERS[base.kind]}() in a base",
-            f"{_SPECIFIERS[base.kind]}(...), or take another name",
-        )
-    return spec
-
-
-def _add_override(
-    cls: type,
-    name: str,
-    value: Any,
-    base: attrs.Attribute[Any] | None,
-    found: dict[str, Any],
-) -> None:
-    """Make an assignment without annotation the new default of a base's field."""
-    if _is_counting(value):
-        _refuse(cls, name, "it has no annotation", "its type: 'name: type = ...'")
-    if base is not None and not _is_own_accessor(cls, name, value):
-        found[name] = _make(cls, name, _required_spec(base), value, base.type)
-
-
-def _make(
-    cls: type, name: str, spec: _Spec, default: Any, annotation: Any = None
-) -> Any:
-    """Return the attrs field, unless its default would be shared."""
-    if default is not attrs.NOTHING and type(default).__hash__ is None:
-        kind = type(default).__name__
-        plain = isinstance(default, list | dict | set | bytearray)
-        empty = kind if plain and not default else f"lambda: {default!r}"
-        _refuse(
-            cls,
-            name,
-            f"all instances would share its default, a {kind}",
-            f"{_SPECIFIERS[spec.kind]}(factory={empty})",
-        )
-    return attrs.field(
-        default=default,
-        init=spec.kind != "private",
-        metadata={_SPEC: spec},
-        type=annotation,
-    )
-
-
-def _check_names(cls: type, fields: Mapping[str, Any]) -> None:
-    """Refuse a field that would hide a hook, a method or a property."""
-    for name in fields:
-        if name in HOOKS:
-            _refuse(cls, name, f"'{name}' is a hook", "another name")
-        if _is_own_accessor(cls, name, cls.__dict__.get(name)):
-            _refuse(cls, name, "it is a field and a method at once", "another name")
-        for base in cls.__mro__[1:]:
-            if isinstance(base.__dict__.get(name), _ACCESSORS):
-                _refuse(
-                    cls,
-                    name,
-                    f"a field of that name hides {base.__qualname__}.{name}",
-                    "another name",
-                )
-
-
-def _check_mixins(cls: type) -> None:
-    """Refuse specifiers in a base that is no component: they would be no fields."""
-    for base in cls.__mro__[1:]:
-        if not issubclass(base, Declared):
-            for name, value in base.__dict__.items():
-                if _spec_of(value) is not None:
-                    _refuse(
-                        base,
-                        name,
-                        f"'{base.__qualname__}' is no component, so it has no fields",
-                        f"'class {base.__name__}(Component)'",
-                    )
-
-
-def _refuse(cls: type, name: str, why: str, instead: str) -> NoReturn:
-    """Raise the error that says what is wrong and what to write."""
-    raise DeclarationError(
-        f"cannot declare '{cls.__qualname__}.{name}': {why}. Write {instead} instead.",
-        component=cls,
-        field=name,
-    )
-
-
-def _own_annotations(cls: type) -> Mapping[str, Any]:
-    """Return the annotations in the body of *cls*, not evaluated."""
-    if sys.version_info >= (3, 14):  # pragma: no cover  # they are computed there
-        import annotationlib
-
-        return annotationlib.get_annotations(
-            cls, format=annotationlib.Format.FORWARDREF
-        )
-    found: Mapping[str, Any] = cls.__dict__.get("__annotations__", {})
-    return found
-
-
-def _is_dunder(name: str) -> bool:
-    """Return whether *name* is Python's own, as ``__doc__``."""
-    return name.startswith("__") and name.endswith("__")
-
-
-def _is_class_var(annotation: Any) -> bool:
-    """Return whether it says `typing.ClassVar`, as a type or as text."""
-    if isinstance(annotation, str):
-        return _CLASS_VAR.match(annotation) is not None
-    return typing.get_origin(annotation) is typing.ClassVar or (
-        annotation is typing.ClassVar
-    )
-
-
-def _is_own_accessor(cls: type, name: str, value: Any) -> bool:
-    """Return whether *value* is a method or property written in *cls* as *name*."""
-    if isinstance(value, types.FunctionType):  # a function may also be a default
-        return value.__qualname__ == f"{cls.__qualname__}.{name}"
-    return isinstance(value, _ACCESSORS)
-
-
-def _is_counting(value: Any) -> bool:
-    """Return whether it is what `attrs.field` returns."""
-    return type(value).__name__ == "_CountingAttr"
-
-
-def _is_dataclass_field(value: Any) -> bool:
-    """Return whether it is what `dataclasses.field` returns."""
-    return type(value).__module__ == "dataclasses" and type(value).__name__ == "Field"
-
-
-def _spec_of(value: Any) -> _Spec | None:
-    """Return what our specifier said, None if *value* comes from none of them."""
-    if not _is_counting(value):
-        return None
-    return typing.cast("_Spec | None", value.metadata.get(_SPEC))
-
-
-def _required_spec(attribute: attrs.Attribute[Any]) -> _Spec:
-    """Return the spec of a field of a class of ours."""
-    return typing.cast(_Spec, attribute.metadata[_SPEC])
-
-
-# -- types, resolved at first use ----------------------------------------------
-
-
 def fields_of(cls: type) -> Mapping[str, FieldInfo]:
     """
     Return the fields of *cls* by name, in the order of their declaration.
@@ -455,10 +208,10 @@ def fields_of(cls: type) -> Mapping[str, FieldInfo]:
         return typing.cast("Mapping[str, FieldInfo]", cached)
     if "__dataclass_fields__" in cls.__dict__:
         _refuse_second_decorator(cls)
-    bindings = _bindings(cls)
+    bound = bindings(cls)
     found = types.MappingProxyType(
         {
-            attribute.name: _describe(cls, attribute, bindings)
+            attribute.name: _describe(cls, attribute, bound)
             for attribute in cls.__dict__.get("__attrs_attrs__", ())
         }
     )
@@ -467,13 +220,14 @@ def fields_of(cls: type) -> Mapping[str, FieldInfo]:
 
 
 def _describe(
-    cls: type, attribute: attrs.Attribute[Any], bindings: Mapping[type, Any]
+    cls: type, attribute: attrs.Attribute[Any], bound: Mapping[type, Any]
 ) -> FieldInfo:
     """Return the description of one field with its resolved type."""
-    spec = _required_spec(attribute)
+    spec = spec_of(attribute)
     owner = spec.owner or cls
     try:
-        resolved = _resolve(owner, attribute.name, attribute.type)
+        scope = owner.__dict__.get("__kinesis_scope__")
+        resolved = resolve(owner, attribute.name, attribute.type, scope)
     except Exception as error:  # evaluating an annotation can raise anything
         if spec.kind != "private":
             raise DeclarationError(
@@ -486,71 +240,9 @@ def _describe(
         resolved = Any  # nobody encodes a private: its type is for checkers only
     return FieldInfo(
         name=attribute.name,
-        type=_substitute(resolved, bindings.get(owner, {})),
+        type=substitute(resolved, bound.get(owner, {})),
         kind=spec.kind,
         persist=spec.persist,
         secret=spec.secret,
         default=attribute.default,
     )
-
-
-def _resolve(owner: type, name: str, annotation: Any) -> Any:
-    """Return *annotation* with its names looked up where *owner* was written."""
-    module = sys.modules.get(owner.__module__)
-    nested = {k: v for k, v in vars(owner).items() if not isinstance(v, _ACCESSORS)}
-    names = {
-        owner.__name__: owner,
-        **nested,
-        **{each.__name__: each for each in getattr(owner, "__type_params__", ())},
-        **owner.__dict__.get("__kinesis_scope__", {}),
-    }
-    holder = types.SimpleNamespace(__annotations__={name: annotation})
-    return typing.get_type_hints(
-        holder, vars(module) if module else {}, names, include_extras=True
-    )[name]
-
-
-def _scope(cls: type) -> Mapping[str, Any]:
-    """
-    Return what the annotations of a class inside a function may refer to there.
-
-    Only the names they use are kept, not the function's frame.
-    """
-    if "<locals>" not in cls.__qualname__:
-        return {}
-    text = " ".join(a for a in _own_annotations(cls).values() if isinstance(a, str))
-    words = set(re.findall(r"\w+", text))
-    found: dict[str, Any] = {}
-    frame: types.FrameType | None = sys._getframe(2)
-    while frame is not None and frame.f_code.co_name != "<module>":
-        if frame.f_code.co_name != "__init_subclass__":
-            local = frame.f_locals
-            found = {**{w: local[w] for w in words if w in local}, **found}
-            if frame.f_code.co_flags & inspect.CO_OPTIMIZED:  # a function: the end
-                break
-        frame = frame.f_back  # from the body of a class to where it is written
-    return found
-
-
-def _bindings(cls: type) -> dict[type, dict[Any, Any]]:
-    """Return for each generic base what stands for its type variables in *cls*."""
-    found: dict[type, dict[Any, Any]] = {}
-    for klass in cls.__mro__:
-        for base in klass.__dict__.get("__orig_bases__", ()):
-            origin = typing.get_origin(base)
-            names = getattr(origin, "__parameters__", None)
-            if isinstance(origin, type) and names:
-                own = found.get(klass, {})
-                values = [_substitute(each, own) for each in typing.get_args(base)]
-                found.setdefault(origin, dict(zip(names, values, strict=False)))
-    return found
-
-
-def _substitute(kind: Any, variables: Mapping[Any, Any]) -> Any:
-    """Return *kind* with type variables replaced, as far as they are known."""
-    if isinstance(kind, TypeVar):
-        return variables.get(kind, kind)
-    parameters = getattr(kind, "__parameters__", ())
-    if not variables or not parameters or isinstance(kind, type):
-        return kind
-    return kind[tuple(variables.get(each, each) for each in parameters)]
