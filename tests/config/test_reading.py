@@ -255,7 +255,7 @@ def test_an_unquoted_variable_inside_braces_says_what_to_do() -> None:
             ],
         ),
         ("? [x]\n: 1\n", ["1:3: expected a text as key; got a list or mapping."]),
-        ("{: 1}\n", ["1:2: expected a text as key; got nothing."]),
+        ("? \n: 1\n", ["1:2: expected a text as key; got nothing."]),
         (
             "a: &b {c: 1}\nd:\n  <<: *b\n",
             [
