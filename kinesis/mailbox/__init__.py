@@ -1,0 +1,20 @@
+"""
+The mailbox of a component: bounded, a control lane, and an answer for everything.
+
+`envelopes`: a message on its way, and who may answer it. `lanes`: what waits, and
+who takes it. `tally`: what is counted. `box`: what is let in, and the end.
+"""
+
+from kinesis.mailbox.box import Mailbox, Overflow
+from kinesis.mailbox.envelopes import Envelope, Pending
+from kinesis.mailbox.tally import LATENCY_BOUNDS, Counts, Tally
+
+__all__ = [
+    "LATENCY_BOUNDS",
+    "Counts",
+    "Envelope",
+    "Mailbox",
+    "Overflow",
+    "Pending",
+    "Tally",
+]

@@ -1,0 +1,482 @@
+"""
+What a mailbox lets in, and how it ends.
+
+**Accepting takes no lock**::
+
+    closed or full?  ->  refuse, or do what *overflow* says
+    put
+    over now?        ->  sweep; whoever sweeps, answers
+
+A mailbox is *open*, then *closed* (it accepts nothing; what it has is still
+handled), then *over* (nobody takes from it any more). The look after the put makes
+it safe, with or without a global interpreter lock. Put and sweep both go through
+the queue's own lock: either the sweep comes after the put, and finds the message;
+or the put comes after the sweep, and its sender sees *over*, and sweeps. So nothing
+accepted is left unanswered.
+
+Source: trio's ``EntryQueue`` for the idea that whatever is accepted is dealt with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from contextvars import Context, copy_context
+from typing import Final, Literal, Protocol
+
+from kinesis.concurrency import Future, Threads
+from kinesis.mailbox.envelopes import (
+    BEGIN,
+    END,
+    Asked,
+    Envelope,
+    Pending,
+    Submitted,
+    dropped,
+    late,
+    left_behind,
+    refused_closed,
+    refused_full,
+)
+from kinesis.mailbox.lanes import Lanes
+from kinesis.mailbox.tally import Counts, Tally
+
+__all__ = ["Mailbox", "Overflow", "Waits"]
+
+Overflow = Literal["refuse", "wait", "drop-oldest"]
+
+DEFAULT_BOUND = 10_000  # messages
+DEFAULT_TIMEOUT = 5.0  # seconds
+LONGEST = 1e9  # seconds; what is longer, some 31 years, is for ever
+ALWAYS_FULL: Final = 0  # no queue is shorter
+
+
+class Waits(Protocol):
+    """The part of a wait-for graph that a mailbox needs."""
+
+    def add(self, waiter: Hashable, target: Hashable, /) -> None:
+        """Note a wait, or raise `WouldDeadlockError`."""
+        ...
+
+    def remove(self, waiter: Hashable, target: Hashable, /) -> None:
+        """Take it away when it has ended."""
+        ...
+
+
+class Mailbox:
+    """
+    What is sent to one component, in the order accepted.
+
+    Args:
+        path: Whose mailbox this is.
+        bound: How many messages may wait; as many more as there are senders at
+            one moment may slip in. One that its sender took out holds its place
+            until it is reached. Control items do not count.
+        overflow: When it is full, ``"refuse"`` raises `MailboxFullError` at once
+            (default); ``"wait"`` does so only after the timeout;
+            ``"drop-oldest"`` makes room and tells the dropped one's sender.
+        waits: The wait-for graph, where senders that are components note their
+            waits.
+        carry_context: Give each envelope a copy of its sender's context
+            variables, if it has any.
+
+    Attributes:
+        tally: The counters; `counts` returns them as a value.
+        take: Wait for the next control item, else `Envelope`; see `Lanes.take`.
+
+    Thread safety: any thread may send, close, or count. One at a time takes; a
+    mailbox belongs to no thread, so that may be another after a restart.
+    """
+
+    __slots__ = (
+        "_books",
+        "_carry_context",
+        "_cause",
+        "_closed",
+        "_lanes",
+        "_length",
+        "_limit",
+        "_new_lock",
+        "_now",
+        "_over",
+        "_overflow",
+        "_put",
+        "_threads",
+        "_waits",
+        "bound",
+        "path",
+        "take",
+        "tally",
+    )
+
+    def __init__(
+        self,
+        threads: Threads,
+        path: str,
+        *,
+        bound: int = DEFAULT_BOUND,
+        overflow: Overflow = "refuse",
+        waits: Waits | None = None,
+        carry_context: bool = False,
+    ) -> None:
+        _check(path, bound, overflow)
+        self.path = path
+        self.bound = self._limit = bound
+        self.tally = Tally(threads, path)
+        self._overflow = overflow
+        self._waits = waits
+        self._carry_context = carry_context
+        self._threads = threads
+        self._now, self._new_lock = threads.monotonic, threads.lock
+        self._lanes = lanes = Lanes(threads)
+        # Straight to the queue: a call in between would be felt.
+        self._put, self._length, self.take = lanes.put, lanes.length, lanes.take
+        self._books = threads.lock()  # over the phases, and what control accepts
+        self._closed = self._over = False
+        self._cause: BaseException | None = None
+
+    # -- senders ----------------------------------------------------------------
+
+    def post(
+        self,
+        message: object,
+        sender: str | None = None,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        deadline: float | None = None,
+        waiter: Hashable = None,
+    ) -> None:
+        """
+        Let *message* in and do not wait for its handler.
+
+        Args:
+            sender: The path of the component whose thread calls, if any.
+            timeout: Seconds to wait for room, where *overflow* is ``"wait"``;
+                None waits for ever.
+            deadline: The monotonic moment after which it must not begin.
+            waiter: As in `send`.
+
+        Raises:
+            ComponentStoppedError: The mailbox is closed.
+            MailboxFullError: There is no room.
+            WouldDeadlockError: There will only be room when *sender* goes on.
+        """
+        envelope = Envelope()
+        envelope.message = message
+        envelope.batch = None
+        envelope.sender = sender
+        envelope.deadline = deadline
+        envelope.context = _context() if self._carry_context else None
+        envelope.accepted_at = self._now()
+        envelope.claim = [END, BEGIN]
+        envelope.tally = self.tally
+        if self._length() >= self._limit:
+            self._make_room(envelope, timeout, waiter if waiter is not None else sender)
+        self._put(envelope)
+        if self._over:
+            self._sweep()
+
+    def send(
+        self,
+        message: object,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        sender: str | None = None,
+        *,
+        waiter: Hashable = None,
+    ) -> object:
+        """
+        Send *message*, wait for the handler's answer and return it.
+
+        Args:
+            timeout: Seconds, waiting for room included; None waits for ever.
+            sender: The path of the component whose thread calls, if any; then
+                the wait is noted in the wait-for graph.
+            waiter: The node that waits, where it is not *sender* as a whole: the
+                thread of a blocking ``start`` keeps no message from its handler.
+
+        Raises:
+            BaseException: What the handler raised: that same object.
+            ComponentStoppedError: Closed, or it stopped before handling it.
+            MailboxFullError: There is no room, or it was dropped to make some.
+            ReplyTimeoutError: No answer in time; *began* says whether the handler
+                was running. If not, it never will.
+            WouldDeadlockError: The component waits for the sender.
+        """
+        if sender is None and waiter is None:
+            return self._ask(message, None, timeout, None)
+        return self._ask_inside(message, None, timeout, sender, waiter)
+
+    def send_all(
+        self,
+        messages: Sequence[object],
+        timeout: float | None = DEFAULT_TIMEOUT,
+        sender: str | None = None,
+        *,
+        waiter: Hashable = None,
+    ) -> object:
+        """
+        Send *messages* as one transaction, in one envelope; else as `send`.
+
+        Returns:
+            What the worker answers for the batch: the list of replies.
+        """
+        return self._ask_inside(None, tuple(messages), timeout, sender, waiter)
+
+    def _ask_inside(
+        self,
+        message: object,
+        batch: tuple[object, ...] | None,
+        timeout: float | None,
+        sender: str | None,
+        waiter: Hashable,
+    ) -> object:
+        """Ask, with the wait noted in the graph while it lasts."""
+        node = waiter if waiter is not None else sender
+        if node is None or self._waits is None:
+            return self._ask(message, batch, timeout, sender)
+        self._waits.add(node, self.path)
+        try:
+            return self._ask(message, batch, timeout, sender)
+        finally:
+            self._waits.remove(node, self.path)
+
+    def _ask(
+        self,
+        message: object,
+        batch: tuple[object, ...] | None,
+        timeout: float | None,
+        sender: str | None,
+    ) -> object:
+        """Let the message in, wait at the gate, return or raise the answer."""
+        if timeout is None or not 0.0 <= timeout <= LONGEST:
+            timeout = _span(timeout)
+        envelope = Asked()
+        envelope.message = message
+        envelope.batch = batch
+        envelope.sender = sender
+        envelope.context = _context() if self._carry_context else None
+        envelope.accepted_at = now = self._now()
+        envelope.deadline = now + timeout if timeout >= 0.0 else None
+        envelope.claim = [END, BEGIN]
+        envelope.tally = self.tally
+        envelope.gate = gate = self._new_lock()
+        gate.acquire()
+        if self._length() >= self._limit:
+            timeout = self._make_room(envelope, timeout, None)
+        self._put(envelope)
+        if self._over:
+            self._sweep()
+        if not gate.acquire(True, timeout):
+            _stop_waiting(envelope)
+        error = envelope.error
+        if error is None:
+            return envelope.value
+        try:
+            raise error
+        finally:  # no cycle through the error's own traceback
+            del error, envelope
+
+    def submit(
+        self,
+        message: object,
+        timeout: float | None = None,
+        sender: str | None = None,
+        *,
+        batch: Sequence[object] | None = None,
+        then: Callable[[Future[object]], object] | None = None,
+    ) -> Pending:
+        """
+        Let *message* in and return its answer to come; never block.
+
+        For callers that must not hold their thread up, such as coroutines.
+        Nothing is noted in the wait-for graph.
+
+        Args:
+            timeout: Seconds after which it must not begin. Nothing happens at
+                that moment: the caller has a clock, and calls `Pending.withdraw`.
+            batch: Messages of one transaction, instead of *message*.
+            then: Called with the answer, on the thread that answers.
+
+        Raises:
+            ComponentStoppedError: The mailbox is closed.
+            MailboxFullError: There is no room; where *overflow* is ``"wait"`` too,
+                since this must not.
+        """
+        span = _span(timeout)
+        envelope = Submitted()
+        envelope.message = message
+        envelope.batch = None if batch is None else tuple(batch)
+        envelope.sender = sender
+        envelope.context = _context() if self._carry_context else None
+        envelope.accepted_at = now = self._now()
+        envelope.deadline = now + span if span >= 0.0 else None
+        envelope.claim = [END, BEGIN]
+        envelope.tally = self.tally
+        envelope.pending = pending = Pending(self._threads, envelope)
+        if then is not None:
+            pending.add_done_callback(then)
+        if self._length() >= self._limit:
+            self._make_room(envelope, 0.0, None)
+        self._put(envelope)
+        if self._over:
+            self._sweep()
+        return pending
+
+    def control(self, item: object) -> bool:
+        """
+        Put *item*, not None, into the lane ahead of all messages.
+
+        False if the mailbox is over: nobody would take it. One that is only
+        closed still accepts control items.
+        """
+        with self._books:
+            if not self._over:
+                self._lanes.put_control(item)
+            return not self._over
+
+    # -- when there is no room --------------------------------------------------
+
+    def _make_room(
+        self, envelope: Envelope, timeout: float | None, waiter: Hashable
+    ) -> float:
+        """
+        Return when there is room, with the seconds that are left; or raise.
+
+        The short look of the senders also counts every WAKE, and finds a closed
+        mailbox full: this look is exact.
+        """
+        span = _span(timeout)
+        until = envelope.accepted_at + span if span >= 0.0 else None
+        while True:
+            if self._closed:
+                self.tally.count("refused")
+                raise refused_closed(envelope)
+            if self._lanes.depth < self.bound:
+                return -1.0 if until is None else max(0.0, until - self._now())
+            if self._overflow == "drop-oldest":
+                self._drop_oldest()
+            elif self._overflow == "refuse" or not self._wait_for_room(until, waiter):
+                self.tally.count("refused")
+                raise refused_full(envelope, self.bound)
+
+    def _drop_oldest(self) -> None:
+        """Take the oldest message out, if one is left, and tell its sender."""
+        oldest = self._lanes.take_oldest()
+        if oldest is not None:
+            oldest.turn_away(dropped(oldest, self.bound), "dropped")
+
+    def _wait_for_room(self, until: float | None, waiter: Hashable) -> bool:
+        """Wait, with the wait noted in the graph while it lasts; false if late."""
+        if waiter is None or self._waits is None:
+            return self._lanes.wait_for_room(self._limit, until)
+        self._waits.add(waiter, self.path)
+        try:
+            return self._lanes.wait_for_room(self._limit, until)
+        finally:
+            self._waits.remove(waiter, self.path)
+
+    # -- the end ----------------------------------------------------------------
+
+    def close(self) -> None:
+        """
+        Accept nothing more; what was accepted stays to be taken. Idempotent.
+
+        Senders that wait for room are refused.
+        """
+        with self._books:
+            self._closed = True
+            self._limit = ALWAYS_FULL
+        self._lanes.let_all_in()
+
+    def refuse_rest(self, cause: BaseException | None = None) -> list[object]:
+        """
+        Close, and answer all that is left with `ComponentStoppedError`.
+
+        Also what comes in after this, from senders that had seen the mailbox
+        open. Idempotent.
+
+        Args:
+            cause: Why the component stopped; the ``__cause__`` of the errors.
+
+        Returns:
+            The control items that nobody has taken.
+        """
+        self.close()
+        with self._books:
+            self._cause = cause
+            self._over = True
+            items = self._lanes.clear_control()
+        self._sweep()
+        return items
+
+    def reopen(self) -> None:
+        """Accept again, for a component that is started again. Idempotent."""
+        with self._books:
+            self._over = self._closed = False
+            self._cause = None
+            self._limit = self.bound
+
+    def _sweep(self) -> None:
+        """Answer all that is left, for as long as the mailbox is over."""
+        while self._over:
+            left = self._lanes.take_oldest()
+            if left is None:
+                break
+            left.turn_away(left_behind(left, self._cause), "stopped")
+
+    # -- the books --------------------------------------------------------------
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it accepts nothing more."""
+        return self._closed
+
+    @property
+    def depth(self) -> int:
+        """How many messages wait."""
+        return self._lanes.depth
+
+    def counts(self) -> Counts:
+        """Return all counters; while messages move, some may be one behind."""
+        return self.tally.counts(self.depth)
+
+    def __repr__(self) -> str:
+        phase = "over" if self._over else "closed" if self._closed else "open"
+        waiting = f"{self.depth} of {self.bound} waiting"
+        handled = f"{self.tally.handled} handled"
+        return f"<Mailbox {self.path} [{phase} | {waiting}, {handled}]>"
+
+
+def _check(path: str, bound: int, overflow: str) -> None:
+    """Refuse a bound or an overflow that cannot work."""
+    if bound < 1:
+        raise ValueError(
+            f"the mailbox of '{path}' cannot be bounded to {bound}: use 1 or more."
+        )
+    if overflow not in ("refuse", "wait", "drop-oldest"):
+        raise ValueError(
+            f"the mailbox of '{path}' does not know overflow={overflow!r}: "
+            f"use 'refuse', 'wait' or 'drop-oldest'."
+        )
+
+
+def _span(timeout: float | None) -> float:
+    """Return *timeout* as locks want it: -1.0 is for ever, below zero is zero."""
+    if timeout is None or timeout > LONGEST:
+        return -1.0
+    if timeout != timeout:
+        raise ValueError("a timeout cannot be NaN: use seconds, or None for ever.")
+    return max(0.0, timeout)
+
+
+def _context() -> Context | None:
+    """Return a copy of the caller's context variables, None if it has none."""
+    context = copy_context()
+    return context if len(context) else None
+
+
+def _stop_waiting(envelope: Asked) -> None:
+    """Raise `ReplyTimeoutError`, unless the answer comes at this moment."""
+    began = envelope.give_up()
+    if began is not None:
+        raise late(envelope, began=began)
+    envelope.gate.acquire()  # END is taken, so the release is the next thing to come

@@ -1,0 +1,316 @@
+"""
+A message on its way, and who may answer it.
+
+**One token per right.** Every envelope carries a list, ``[END, BEGIN]``. To take
+BEGIN is the right to begin it, or to take it out of the queue; to take END is the
+right to answer it. ``list.pop`` gives each to exactly one thread of those that
+may want it: the worker, the sender whose time is over, whoever sweeps the queue,
+a supervisor that abandons a handler which hangs. Who takes END also counts the
+message: so the counters add up.
+
+Those who want to be first to begin use ``pop()``, those who answer ``pop(0)``.
+So a sender whose time is over while its message is being refused takes BEGIN,
+and learns, rightly, that it never ran.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextvars import Context
+from typing import Final
+
+from kinesis.concurrency import Future, Lock, Threads
+from kinesis.errors import (
+    ComponentStoppedError,
+    KinesisError,
+    MailboxFullError,
+    ReplyTimeoutError,
+)
+from kinesis.mailbox.tally import Tally
+
+__all__ = ["Asked", "Envelope", "Pending", "Submitted"]
+
+END: Final = False
+BEGIN: Final = True
+
+log = logging.getLogger("kinesis")
+
+
+class Envelope:
+    """
+    A message on its way, and the duty to answer it. This one's sender has gone on.
+
+    The worker calls `begin`; if that is true it runs the handler, then calls
+    `answer` or `fail`, once.
+
+    Attributes:
+        message: What was sent; None in an envelope with a *batch*.
+        batch: Messages to be handled as one transaction, answered with the list
+            of replies; else None.
+        sender: The path of the component whose thread sent it, or None.
+        deadline: The monotonic moment when nobody waits any more, or None.
+        context: The sender's context variables, or None.
+        accepted_at: Monotonic, as is *began_at*, which `begin` sets.
+
+    Thread safety: any thread may call any method but `answer`; the first to
+    answer wins.
+    """
+
+    # No __init__: assigning the slots where one is made takes half the time.
+    __slots__ = (
+        "accepted_at",
+        "batch",
+        "began_at",
+        "claim",
+        "context",
+        "deadline",
+        "message",
+        "sender",
+        "tally",
+    )
+
+    message: object
+    batch: tuple[object, ...] | None
+    sender: str | None
+    deadline: float | None
+    context: Context | None
+    accepted_at: float
+    began_at: float
+    claim: list[bool]
+    tally: Tally
+
+    @property
+    def path(self) -> str:
+        """Whom it is sent to."""
+        return self.tally.path
+
+    def begin(self) -> bool:
+        """
+        Claim the message for its handler.
+
+        False if it must not run: its sender took it out, or its deadline has
+        passed; then it is answered here with `ReplyTimeoutError`.
+        """
+        tally = self.tally
+        now = tally.now()
+        if self.deadline is not None and now >= self.deadline:
+            self.turn_away(late(self, began=False), "expired")
+            return False
+        try:
+            if self.claim.pop() is END:  # its sender has taken BEGIN
+                tally.count("expired")
+                return False
+        except IndexError:  # answered already
+            return False
+        self.began_at = now
+        tally.begun += 1
+        return True
+
+    def answer(self, value: object = None) -> bool:
+        """
+        Answer with *value*; false if it has an answer already.
+
+        Only by the thread that handles the messages: it counts without a lock.
+        """
+        tally = self.tally
+        now = tally.now()
+        tally.busy_seconds += now - self.began_at
+        try:
+            self.claim.pop(0)
+        except IndexError:  # the sender's time was over, or we were abandoned
+            return False
+        tally.count_handled(now - self.accepted_at)
+        self.deliver(value, None)
+        return True
+
+    def fail(self, error: BaseException) -> bool:
+        """
+        Answer a message that has begun with *error*; false if it has an answer.
+
+        The sender raises that same object. Also for a supervisor that abandons a
+        handler which hangs: what the handler answers after that is ignored.
+        """
+        try:
+            self.claim.pop(0)
+        except IndexError:
+            return False
+        self.tally.count_failed(self.tally.now() - self.began_at)
+        self.deliver(None, error)
+        return True
+
+    def turn_away(self, error: KinesisError, counter: str) -> None:
+        """
+        Answer with *error* a message that will not begin; count it as *counter*.
+
+        Whoever calls this has taken it out of the queue.
+        """
+        taken_out = len(self.claim) < 2  # may be old news: it only names the counter
+        try:
+            self.claim.pop(0)
+        except IndexError:
+            return
+        self.tally.count("expired" if taken_out else counter)
+        self.deliver(None, error)
+
+    def give_up(self) -> bool | None:
+        """
+        Take the message out: its sender's time is over.
+
+        Returns:
+            False if it will never run, True if it was running, None if it is
+            being answered at this moment.
+        """
+        try:
+            began = self.claim.pop() is END
+        except IndexError:
+            return None
+        if began:
+            self.tally.count("late")
+        return began
+
+    def deliver(self, value: object, error: BaseException | None) -> None:
+        """Hand the answer over; here nobody waits for it."""
+
+    def __repr__(self) -> str:
+        sender = f" from {self.sender}" if self.sender is not None else ""
+        return f"<{type(self).__name__} {what(self)}{sender} to {self.path}>"
+
+
+class Asked(Envelope):
+    """One whose sender waits on the raw lock *gate*."""
+
+    __slots__ = ("error", "gate", "value")
+
+    gate: Lock
+    value: object
+    error: BaseException | None
+
+    def deliver(self, value: object, error: BaseException | None) -> None:
+        """Open the gate: only who has taken END comes here, so only once."""
+        self.value = value
+        self.error = error
+        self.gate.release()
+
+
+class Submitted(Envelope):
+    """One whose answer goes to a `Pending`."""
+
+    __slots__ = ("pending",)
+
+    pending: Pending
+
+    def deliver(self, value: object, error: BaseException | None) -> None:
+        """Set the result; a callback that raises is logged, with the path."""
+        try:
+            if error is None:
+                self.pending.set_result(value)
+            else:
+                self.pending.set_exception(error)
+        except BaseException:  # of a callback, say of a loop that is closed: not ours
+            path = self.path
+            log.exception(
+                "a callback on an answer of '%s' raised", path, extra={"path": path}
+            )
+
+
+class Pending(Future[object]):
+    """
+    The answer to a submitted message, once there is one.
+
+    Callbacks run on the thread that answers; what they raise is logged.
+    """
+
+    __slots__ = ("_envelope",)
+
+    def __init__(self, threads: Threads, envelope: Envelope) -> None:
+        super().__init__(threads, f"the answer of '{envelope.path}'")
+        self._envelope = envelope
+
+    def withdraw(self) -> bool:
+        """
+        Stop waiting; true if the message never runs.
+
+        Unless it is being answered at this moment it fails with
+        `ReplyTimeoutError`, whose *began* says whether it was running. For an
+        asyncio caller that is cancelled, or whose time is over. Idempotent, by
+        one thread.
+        """
+        if self.done():
+            return False
+        began = self._envelope.give_up()
+        if began is not None:
+            self.set_exception(late(self._envelope, began=began))
+        return began is False
+
+
+def what(envelope: Envelope) -> str:
+    """Name the message by its type."""
+    if envelope.batch is not None:
+        return f"a batch of {len(envelope.batch)}"
+    return type(envelope.message).__name__
+
+
+def late(envelope: Envelope, *, began: bool) -> ReplyTimeoutError:
+    """Say that there was no answer in time, and what became of the message."""
+    given = ""
+    if envelope.deadline is not None:
+        given = f" within {envelope.deadline - envelope.accepted_at:.6g} s"
+    rest = (
+        "Its handler had begun and goes on, but its answer will be thrown away."
+        if began
+        else "It was taken out before it ran, and never will."
+    )
+    return ReplyTimeoutError(
+        f"'{envelope.path}' did not answer {what(envelope)}{given}. {rest}",
+        path=envelope.path,
+        began=began,
+    )
+
+
+def refused_closed(envelope: Envelope) -> ComponentStoppedError:
+    """Say that the mailbox takes nothing more."""
+    path = envelope.path
+    return ComponentStoppedError(
+        f"cannot send {what(envelope)} to '{path}': it stops or has stopped, and "
+        f"takes no more messages. Start it again first, or wait for its restart.",
+        path=path,
+    )
+
+
+def left_behind(
+    envelope: Envelope, cause: BaseException | None
+) -> ComponentStoppedError:
+    """Say that a message was accepted, but never begun."""
+    path = envelope.path
+    error = ComponentStoppedError(
+        f"'{path}' stopped before it handled {what(envelope)}, which never ran. "
+        f"Send it again once the component is started.",
+        path=path,
+    )
+    error.__cause__ = cause
+    return error
+
+
+def refused_full(envelope: Envelope, bound: int) -> MailboxFullError:
+    """Say that there is no room."""
+    path = envelope.path
+    return MailboxFullError(
+        f"cannot send {what(envelope)} to '{path}': {bound} messages wait there, "
+        f"as many as may. Send more slowly, give it a larger bound, or choose "
+        f"overflow='wait' or 'drop-oldest'.",
+        path=path,
+        bound=bound,
+        dropped=False,
+    )
+
+
+def dropped(envelope: Envelope, bound: int) -> MailboxFullError:
+    """Say that a message was dropped for a newer one."""
+    path = envelope.path
+    return MailboxFullError(
+        f"'{path}' dropped {what(envelope)}, the oldest of the {bound} messages that "
+        f"may wait, for a newer one (overflow='drop-oldest').",
+        path=path,
+        bound=bound,
+        dropped=True,
+    )

@@ -1,0 +1,213 @@
+"""
+What waits in a mailbox, and who takes it.
+
+The messages are in a queue; **the control lane** is a list beside it. Each item
+in that list is announced by a WAKE in the queue, and is taken before any message.
+A WAKE too many does no harm.
+
+Measured and rejected: `queue.Queue` and `Condition` (both ends slower), a deque
+under a lock (to put takes twice the time), taking the whole queue at once (no
+gain). Lists instead of deques, which take 0.6 KiB each: these are nearly always
+empty.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Final
+
+from kinesis.concurrency import Empty, Lock, Threads
+from kinesis.mailbox.envelopes import Envelope
+
+__all__ = ["WAKE", "Lanes"]
+
+
+class _Wake:
+    """Stands in the queue for an item of the control lane."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "WAKE"
+
+
+WAKE: Final = _Wake()
+
+
+class Lanes:
+    """
+    Messages and control items that wait, and senders that wait for room.
+
+    It belongs to no thread: one thread at a time takes, and that may be another
+    after a restart.
+
+    Attributes:
+        put: Put an `Envelope`; no lock.
+        length: How many things are in the queue, every WAKE included; no lock.
+    """
+
+    __slots__ = (
+        "_control",
+        "_doorstep",
+        "_get",
+        "_get_nowait",
+        "_held",
+        "_lock",
+        "_new_lock",
+        "_now",
+        "_wakes",
+        "length",
+        "put",
+    )
+
+    def __init__(self, threads: Threads) -> None:
+        queue = threads.queue()
+        self.put, self.length = queue.put, queue.qsize
+        self._get, self._get_nowait = queue.get, queue.get_nowait
+        self._now = threads.monotonic
+        self._new_lock = threads.lock
+        self._lock = threads.lock()  # over the number of WAKEs
+        self._wakes = 0
+        self._control: list[object] = []
+        self._held: list[Envelope] = []  # taken, then a control item came first
+        self._doorstep: list[Lock] = []  # gates of senders that wait for room
+
+    @property
+    def depth(self) -> int:
+        """How many messages wait."""
+        return max(0, self.length() + len(self._held) - self._wakes)
+
+    # -- taking -----------------------------------------------------------------
+
+    def take(self, timeout: float | None = None) -> object:
+        """
+        Wait for the next control item or `Envelope`; None after *timeout* seconds.
+
+        Control items come first. One thread at a time.
+        """
+        if timeout is not None and timeout < 0.0:
+            timeout = 0.0
+        if not self._held:
+            try:
+                item = self._get(True, timeout)
+            except Empty:
+                return None
+            if not self._control and item is not WAKE:
+                if self._doorstep:
+                    self.let_one_in()
+                return item
+            self._set_aside(item)
+        return self._take_slowly(timeout)
+
+    def _take_slowly(self, timeout: float | None) -> object:
+        """Take a control item, or what is set aside, or what comes."""
+        until = None if timeout is None else self._now() + timeout
+        while True:
+            with contextlib.suppress(IndexError):
+                return self._control.pop(0)
+            with contextlib.suppress(IndexError):
+                envelope = self._held.pop(0)
+                self.let_one_in()
+                return envelope
+            left = None if until is None else max(0.0, until - self._now())
+            try:
+                self._set_aside(self._get(True, left))
+            except Empty:
+                return None
+
+    def _set_aside(self, item: object) -> None:
+        """Keep an envelope until the control lane is empty; forget a WAKE."""
+        if isinstance(item, Envelope):
+            self._held.append(item)
+        else:
+            with self._lock:
+                self._wakes -= 1
+
+    def take_oldest(self) -> Envelope | None:
+        """
+        Take the oldest message, past the control lane; None if there is none.
+
+        For one who is not the worker and does not wait: whatever it takes must be
+        turned away. A WAKE in its way is put back for the worker.
+        """
+        while True:
+            with contextlib.suppress(IndexError):
+                return self._held.pop(0)
+            try:
+                item = self._get_nowait()
+            except Empty:
+                return None
+            if isinstance(item, Envelope):
+                return item
+            # Behind the WAKE there may be messages, which the next look finds. With
+            # none we would only chase the one that we put back.
+            if self._announce_again() and self.depth == 0:
+                return None
+
+    def _announce_again(self) -> bool:
+        """Make up for a WAKE taken by one who is not the worker; false if no need."""
+        with self._lock:
+            if self._control:
+                self.put(WAKE)
+                return True
+            self._wakes -= 1
+            return False
+
+    # -- the control lane -------------------------------------------------------
+
+    def put_control(self, item: object) -> None:
+        """Put *item*, not None, ahead of all messages."""
+        self._control.append(item)
+        with self._lock:
+            self._wakes += 1
+            self.put(WAKE)
+
+    def clear_control(self) -> list[object]:
+        """Take all control items at once."""
+        items: list[object] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                items.append(self._control.pop(0))
+        return items
+
+    # -- waiting for room -------------------------------------------------------
+
+    def wait_for_room(self, bound: int, until: float | None) -> bool:
+        """
+        Wait until there may be room, or `let_all_in`; false after *until*.
+
+        Queue up, look again, wait for one who takes a message. The second look
+        is for a message that was taken before we had queued up.
+        """
+        gate = self._new_lock()
+        gate.acquire()
+        self._doorstep.append(gate)
+        try:
+            if self.depth >= bound:
+                left = -1.0 if until is None else max(0.0, until - self._now())
+                return gate.acquire(True, left) or not self._leave(gate)
+        except BaseException:  # KeyboardInterrupt: the place is for the next one
+            if not self._leave(gate):
+                self.let_one_in()
+            raise
+        if not self._leave(gate):  # let in as well: twice is one too many
+            self.let_one_in()
+        return True
+
+    def _leave(self, gate: Lock) -> bool:
+        """Stop queueing up; false if somebody has let us in."""
+        try:
+            self._doorstep.remove(gate)
+        except ValueError:
+            return False
+        return True
+
+    def let_one_in(self) -> None:
+        """Wake the sender that has waited longest for room."""
+        with contextlib.suppress(IndexError):
+            self._doorstep.pop(0).release()
+
+    def let_all_in(self) -> None:
+        """Wake all senders that wait for room, to look again."""
+        while self._doorstep:
+            self.let_one_in()

@@ -1,0 +1,144 @@
+"""
+What a mailbox counts, and in which thread.
+
+The worker counts what it handles without a lock: it is the only writer. All that
+is rare, or counted by several threads, goes through one lock.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+import attrs
+
+from kinesis.concurrency import Threads
+
+__all__ = ["LATENCY_BOUNDS", "Counts", "Tally"]
+
+# seconds, as upper bounds
+LATENCY_BOUNDS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+
+
+@attrs.frozen
+class Counts:
+    """
+    What a mailbox has counted, as a value.
+
+    Attributes:
+        accepted: Messages let in; a batch is one. It is ``answered`` and
+            ``running`` and ``depth`` together.
+        handled: Answered with a value.
+        failed: Answered with an error.
+        late: Begun, but the sender's time was over before the answer.
+        expired: Never begun, because the sender's time was over.
+        dropped: Never begun, to make room for newer ones.
+        stopped: Never begun, because the component stopped.
+        refused: Not let in: full, or closed. Not among the accepted.
+        depth: Waiting now.
+        running: Begun and not answered now.
+        busy_seconds: Spent in handlers.
+        latency_seconds: From accepted to answered, the sum over ``handled``.
+        latency_most: The longest of these.
+        latency_buckets: How many of these were at most as long as each of
+            `LATENCY_BOUNDS` and longer than the one before; the last: longer.
+    """
+
+    handled: int
+    failed: int
+    late: int
+    expired: int
+    dropped: int
+    stopped: int
+    refused: int
+    depth: int
+    running: int
+    busy_seconds: float
+    latency_seconds: float
+    latency_most: float
+    latency_buckets: tuple[int, ...]
+
+    @property
+    def answered(self) -> int:
+        """How many of the accepted have their answer, each exactly one."""
+        begun = self.handled + self.failed + self.late
+        return begun + self.expired + self.dropped + self.stopped
+
+    @property
+    def accepted(self) -> int:
+        """How many were let in; one of them may be on its way to the worker."""
+        return self.answered + self.running + self.depth
+
+
+class Tally:
+    """
+    The counters of one mailbox; see `Counts` for what they mean.
+
+    Attributes:
+        begun: Handed to a handler.
+        path: Of the component, for messages.
+        now: The clock.
+    """
+
+    __slots__ = (
+        "_lock",
+        "begun",
+        "busy_seconds",
+        "dropped",
+        "expired",
+        "failed",
+        "handled",
+        "late",
+        "latency_buckets",
+        "latency_most",
+        "latency_seconds",
+        "now",
+        "path",
+        "refused",
+        "stopped",
+    )
+
+    def __init__(self, threads: Threads, path: str) -> None:
+        self.path = path
+        self.now = threads.monotonic
+        self._lock = threads.lock()
+        self.begun = self.handled = self.failed = self.late = 0
+        self.expired = self.dropped = self.stopped = self.refused = 0
+        self.busy_seconds = self.latency_seconds = self.latency_most = 0.0
+        self.latency_buckets = [0] * (len(LATENCY_BOUNDS) + 1)
+
+    def count_handled(self, latency: float) -> None:
+        """Count one answered with a value. Worker only."""
+        self.handled += 1
+        self.latency_seconds += latency
+        self.latency_buckets[bisect_left(LATENCY_BOUNDS, latency)] += 1
+        if latency > self.latency_most:
+            self.latency_most = latency
+
+    def count_failed(self, busy: float) -> None:
+        """Count one answered with an error, after so many seconds of its handler."""
+        with self._lock:
+            self.failed += 1
+            self.busy_seconds += busy
+
+    def count(self, counter: str) -> None:
+        """Add one to the attribute called *counter*, one of the rare ones."""
+        with self._lock:
+            setattr(self, counter, getattr(self, counter) + 1)
+
+    def counts(self, depth: int) -> Counts:
+        """Return all as a value; while messages move, some may be one behind."""
+        return Counts(
+            handled=self.handled,
+            failed=self.failed,
+            late=self.late,
+            expired=self.expired,
+            dropped=self.dropped,
+            stopped=self.stopped,
+            refused=self.refused,
+            depth=depth,
+            running=max(0, self.begun - self.handled - self.failed - self.late),
+            busy_seconds=self.busy_seconds,
+            latency_seconds=self.latency_seconds,
+            latency_most=self.latency_most,
+            latency_buckets=tuple(self.latency_buckets),
+        )
