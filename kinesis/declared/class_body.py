@@ -16,10 +16,10 @@ from typing import Any, Final, Literal, NoReturn
 
 import attrs
 
-from kinesis.annotations import is_class_var, own_annotations
+from kinesis.declared.annotations import is_class_var, own_annotations
 from kinesis.errors import DeclarationError
 
-__all__ = ["HOOKS", "Kind", "Spec", "collect", "spec_of", "specify"]
+__all__ = ["HOOKS", "SAID_OF_ALL", "Kind", "Spec", "collect", "spec_of", "specify"]
 
 Kind = Literal["state", "private", "setting"]
 
@@ -27,8 +27,17 @@ HOOKS: Final = frozenset(
     ("pre_init", "init", "post_init", "pre_start", "start", "stop", "tear_down")
 )
 
+SAID_OF_ALL: Final = frozenset(
+    ("name", "path", "type", "stage", "state", "etag", "content", "fields", "to_json")
+)
+"""What every snapshot says of its component, so no state can have these names."""
+
 _SPEC = "kinesis"  # the key of a `Spec` in the metadata of an attrs field
-_SPECIFIERS: Final = {"state": "field", "private": "private", "setting": "setting"}
+_SPECIFIERS: Final[Mapping[Kind, str]] = {
+    "state": "field",
+    "private": "private",
+    "setting": "setting",
+}
 _ACCESSORS = (
     types.FunctionType,
     property,
@@ -112,6 +121,8 @@ def _own_field(
             "a name with an underscore is no constructor argument and no state",
             "private(default=...)",
         )
+    if spec.kind == "state" and name in SAID_OF_ALL:
+        _refuse(cls, name, f"every snapshot has a '{name}' of its own", "another name")
     default = value._default if _is_counting(value) else value
     return _make(cls, name, attrs.evolve(spec, owner=cls), default)
 

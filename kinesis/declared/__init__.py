@@ -33,8 +33,8 @@ from typing import Any, Literal, NoReturn, TypeVar, dataclass_transform, overloa
 
 import attrs
 
-from kinesis.annotations import bindings, local_names, resolve, substitute
-from kinesis.class_body import HOOKS, Kind, Spec, collect, spec_of, specify
+from kinesis.declared.annotations import bindings, local_names, resolve, substitute
+from kinesis.declared.class_body import HOOKS, Kind, Spec, collect, spec_of, specify
 from kinesis.errors import ComponentCopyError, DeclarationError
 
 __all__ = [
