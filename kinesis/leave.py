@@ -1,0 +1,121 @@
+"""
+The last second of a process that the command ends.
+
+When everything has stopped, `sys.exit` is right. When something hangs it is not:
+a thread that is stuck in `print` makes the interpreter abort, and one whose
+standard output is a full pipe makes it wait for ever (both reproduced). Then the
+usual tidying up is done by helper threads, for at most `TIDY_SECONDS`, and the
+process ends through `os._exit`.
+
+Only the command calls this: an embedded runtime never ends its host.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import NoReturn, TextIO
+
+from kinesis.concurrency import Thread, Threads
+
+TIDY_SECONDS = 1.0  # all the tidying up together
+
+Step = Callable[[], object]
+
+
+def leave(code: int, hung: bool, threads: Threads) -> NoReturn:
+    """
+    End the process with *code*, within `TIDY_SECONDS` if something hangs.
+
+    Args:
+        code: What the operating system is told.
+        hung: Whether code of a component still runs, or nobody waited to see:
+            after exit code 3, and after a forced exit (130, 143).
+        threads: Where the helpers come from.
+
+    Raises:
+        SystemExit: Nothing hung, and what was printed has been taken.
+    """
+    steps = [flush_stdout, flush_stderr]
+    if hung:
+        steps = [run_atexit, logging.shutdown, *steps]
+    clean = False
+    try:
+        clean = tidy_up(threads, steps)
+    finally:  # whatever comes in between, such as one more ctrl-c
+        if hung or not clean:
+            os._exit(code)
+    sys.exit(code)
+
+
+def tidy_up(
+    threads: Threads, steps: Iterable[Step], seconds: float = TIDY_SECONDS
+) -> bool:
+    """
+    Run *steps* one after another; return whether all have ended in *seconds*.
+
+    Each has a helper thread of its own and an even share of the time that is left.
+    The next begins when the share is used up; what is late may go on until the end.
+    So one that is stuck takes nothing from the others. A step that raises has ended.
+    """
+    deadline = threads.monotonic() + seconds
+    left = list(steps)
+    helpers: list[Thread] = []
+    while left:
+        step, share = left.pop(0), (deadline - threads.monotonic()) / (len(left) + 1)
+        try:
+            helpers.append(threads.start(_quiet(step), "kinesis:leave"))
+        except RuntimeError:  # no more threads; here the step could hang us all
+            return False
+        helpers[-1].join(max(0.0, share))
+    for helper in helpers:
+        helper.join(max(0.0, deadline - threads.monotonic()))
+    return not any(helper.is_alive() for helper in helpers)
+
+
+def _quiet(step: Step) -> Step:
+    """Return *step* with its exceptions dropped: nobody is left to hear of them."""
+
+    def run() -> None:
+        with contextlib.suppress(BaseException):
+            step()
+
+    return run
+
+
+def run_atexit() -> None:
+    """Run what was registered with `atexit`; each of them at most once."""
+    run = getattr(atexit, "_run_exitfuncs", None)  # private: another Python may not
+    if run is not None:
+        run()
+
+
+def flush_stdout() -> None:
+    """Hand on what was printed to standard output."""
+    _flush(sys.stdout)
+
+
+def flush_stderr() -> None:
+    """Hand on what was printed to standard error."""
+    _flush(sys.stderr)
+
+
+def _flush(stream: TextIO | None) -> None:
+    """
+    Flush *stream*; when nobody takes its text any more, let the text go.
+
+    Else the interpreter would try again at its very end, and make the exit code
+    120, whatever the program's own was.
+    """
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
