@@ -1,0 +1,519 @@
+"""
+Who runs next: the heart of a simulation.
+
+Each simulated thread is a real one that waits at its own *gate*, a raw lock.
+Exactly one has passed its gate and runs: it holds the *baton*. At every
+operation it may pass the baton on, to whom the seed says. As everything here is
+read and changed by the holder of the baton alone, nothing here needs a lock, and
+handing over gives the memory order that a build without the GIL needs.
+
+Kept out, so that a seed means the same run in every process: identity hashes and
+sets (threads are in lists, in the order they were made), idents of the operating
+system (they are numbered), the real clock, the order in which threads wake.
+
+Each seed also has a *temper*: how readily the baton is passed on, and whether
+some threads are lazy, that is starved for as long as anybody else can run. Some
+races need many switches, others one thread that does not move for long.
+
+Source: seeded schedules after Burckhardt et al., "A Randomized Scheduler with
+Probabilistic Guarantees of Finding Bugs" (PCT); virtual time as in SimPy.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import NoReturn
+
+from kinesis.testing.errors import (
+    Abandoned,
+    DeadlockError,
+    LivelockError,
+    SimulationError,
+    StuckError,
+    ThreadsLeftError,
+)
+from kinesis.testing.reports import depth_outside, stack_of, stacks
+from kinesis.testing.tasks import Carrier, Carriers, Gate, Task, Waitable
+
+__all__ = ["Scheduler"]
+
+RESTLESS = (0.05, 0.2, 0.5, 0.9)  # chance to pass the baton on, at each operation
+LAZY = (0.0, 0.0, 0.3)  # chance of a thread to be lazy
+SPARED = 0.95  # chance that a lazy thread is passed over, each time it is drawn
+BARREN_JUMPS = 1_000  # leaps in time for background threads alone: then it is stuck
+SWALLOWED = 1_000  # times that a thread may go on after it was abandoned
+SLICE = 0.5  # real seconds until the main thread looks whether ctrl-c was missed
+LINGER = 0.05  # real seconds that each further operation of such a thread takes
+FOREVER = float("inf")
+
+
+class Scheduler:
+    """
+    The baton, the clock and the seed of one simulation.
+
+    Args:
+        seed: Decides everything that is not decided by the program.
+        carriers: Gives the real threads.
+        step_seconds: Virtual seconds that an operation takes at most; the seed
+            says how many. With 0, time passes only when nobody can run.
+        limit: Operations after which the run is a livelock.
+        patience: Real seconds without any operation before a thread is taken
+            to be stuck outside the simulation.
+
+    Thread safety: for the holder of the baton only.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        carriers: Carriers,
+        *,
+        step_seconds: float,
+        limit: int,
+        patience: float,
+    ) -> None:
+        self.seed = seed
+        self.now = 0.0
+        self.steps = 0
+        self.closing = False
+        self.over = False
+        self.interrupt: BaseException | None = None
+        self.horizon = FOREVER  # moment that time does not pass: the end of grace
+        self.tasks: list[Task] = []
+        self.crashes: list[tuple[str, BaseException]] = []
+        self.log: list[tuple[str, str, str]] = []
+        self._carriers = carriers
+        self._get_ident = carriers.get_ident
+        self._step_seconds = step_seconds
+        self._span = limit
+        self._limit: float = limit
+        self._patience = patience
+        chance = random.Random(seed)
+        self._random = chance.random
+        self._restless = RESTLESS[int(self._random() * len(RESTLESS))]
+        self._laziness = LAZY[int(self._random() * len(LAZY))]
+        self._ready: list[Task] = []  # those that could run, without the holder
+        self._alarms: list[tuple[float, int, Task]] = []  # heap of timed waits
+        self._tickets = 0
+        self._numbers = 0
+        self._labels: dict[str, int] = {}
+        self._barren = 0
+        self._lost: dict[int, Task] = {}  # by real ident: went on after the end
+        self.main = self._new_task("main", None)
+        self.main.gate = carriers.gate()
+        self.main.real = self._get_ident()
+        self.main.base = depth_outside()
+        self.current = self.main
+
+    # ------------------------------------------------------------- operations
+
+    def point(self, operation: str, thing: Waitable) -> Task:
+        """
+        Note an *operation* of the running thread; here the baton may change hands.
+
+        Returns:
+            The calling thread, which holds the baton (again).
+
+        Raises:
+            SimulationError: The calling thread is not a simulated one.
+            Abandoned: The run is over.
+        """
+        me = self.current
+        if self._get_ident() != me.real:
+            return self._stranger()
+        self.steps += 1
+        if self.steps > self._limit:
+            self._beyond(me)
+        self.log.append((me.name, operation, thing.label))
+        if self._step_seconds:
+            self.now += self._random() * self._step_seconds
+            self._ring()
+        ready = self._ready
+        if ready and self._random() < self._restless:
+            index = int(self._random() * len(ready))
+            other = ready[index]
+            if not other.lazy or self._random() > SPARED:
+                ready[index] = me
+                self._hand(me, other)
+        return me
+
+    def signal(self, operation: str, thing: Waitable) -> None:
+        """Do as `point` for what never waits, so it also works in clean-up code."""
+        if not (self.closing or self.over):
+            self.point(operation, thing)
+
+    def tick(self) -> None:
+        """Count a look at the clock, so that a loop around it is a livelock."""
+        if self._get_ident() == self.current.real:
+            self.steps += 1
+            if self.steps > self._limit:
+                self._beyond(self.current)
+
+    def block(
+        self,
+        me: Task,
+        operation: str,
+        thing: Waitable,
+        waiters: list[Task] | None,
+        deadline: float | None,
+    ) -> bool:
+        """
+        Let the others run until somebody wakes *me*, or *deadline* has come.
+
+        Returns:
+            False if it was the deadline.
+        """
+        if self.over:
+            raise self.error(
+                SimulationError,
+                f"cannot wait for {thing.label}: the simulation is over.",
+            )
+        me.waits = (operation, thing)
+        me.waiters = waiters
+        me.timed_out = False
+        if waiters is not None:
+            waiters.append(me)
+        if deadline is not None:
+            self._tickets = me.ticket = self._tickets + 1
+            heappush(self._alarms, (deadline, me.ticket, me))
+        if not me.background:
+            self._barren = 0
+        other = self.next()
+        if other is not me:
+            self._hand(me, other)
+        elif me.pending is not None:
+            self._raise_pending(me)
+        if me.timed_out:
+            self.log.append((me.name, "timeout", thing.label))
+            return False
+        return True
+
+    def wake(self, waiters: list[Task]) -> None:
+        """Make one of *waiters*, whom the seed says, able to run."""
+        size = len(waiters)
+        index = int(self._random() * size) if size > 1 else 0
+        self._ready_now(waiters.pop(index))
+
+    def wake_all(self, waiters: list[Task]) -> None:
+        """Make all *waiters* able to run."""
+        for task in waiters:
+            self._ready_now(task)
+        waiters.clear()
+
+    def _ready_now(self, task: Task) -> None:
+        """Put *task* among those that can run; its caller took it off the waiters."""
+        task.waiters = task.waits = None
+        task.ticket = 0
+        self._ready.append(task)
+
+    def new_label(self, kind: str) -> str:
+        """Return ``lock-3`` for the third lock, and so on."""
+        number = self._labels[kind] = self._labels.get(kind, 0) + 1
+        return f"{kind}-{number}"
+
+    # ---------------------------------------------------------------- threads
+
+    def add(self, target: Callable[[], object], name: str, background: bool) -> Task:
+        """Make a thread that can run from now on."""
+        task = self._new_task(name, target)
+        task.background = background
+        self._ready.append(task)
+        return task
+
+    def _new_task(self, name: str, target: Callable[[], object] | None) -> Task:
+        """Number a new thread."""
+        self._numbers += 1
+        lazy = self._laziness > 0 and self._random() < self._laziness
+        task = Task(name, self._numbers, target, lazy)
+        self.tasks.append(task)
+        return task
+
+    def carry(self, carrier: Carrier, task: Task) -> Task | None:
+        """
+        Run *task* on *carrier*, which is the calling thread, to its end.
+
+        Returns:
+            The task that *carrier* shall run next; None if the baton is another's.
+        """
+        try:
+            if not self.closing and task.target is not None:
+                task.target()
+        except Abandoned:
+            pass  # raised at one of our own operations, to end the thread: it did
+        finally:
+            task.target = None
+        return self._ended(carrier, task)
+
+    def _ended(self, carrier: Carrier, task: Task) -> Task | None:
+        """Strike *task* off, and find out who gets the baton."""
+        task.alive = False
+        self.tasks.remove(task)
+        self.wake_all(task.joiners)
+        if not task.background:
+            self._barren = 0
+        other = self.main if self.closing else self.next()
+        carrier.task = other if other.gate is None else None
+        if other.gate is None:  # not begun: no change of real threads is needed
+            self._begin(other, carrier)
+        self.current = other
+        return other if carrier.task is other else None
+
+    def _begin(self, task: Task, carrier: Carrier) -> None:
+        """Give *task* the real thread that it will run on."""
+        carrier.task = task
+        task.gate = carrier.gate
+        task.real = carrier.ident
+
+    # -------------------------------------------------------------- the baton
+
+    def _hand(self, me: Task, other: Task) -> None:
+        """Pass the baton to *other*, and wait until it comes back."""
+        if other.gate is None:
+            self._begin(other, self._carriers.take())
+        gate, mine = other.gate, me.gate
+        assert gate is not None
+        assert mine is not None
+        self.current = other
+        gate.release()  # from here on, everything is the other's
+        if me is self.main:
+            self._wait_main(mine)
+        else:
+            mine.acquire()
+        if me.pending is not None or self.closing:
+            self._raise_pending(me)
+
+    def _wait_main(self, gate: Gate) -> None:
+        """Wait for the baton; see that others run, and that ctrl-c gets through."""
+        steps, waited = self.steps, 0.0
+        span = min(self._patience, SLICE)
+        try:
+            while not gate.acquire(True, span):
+                waited = waited + span if steps == self.steps else 0.0
+                steps = self.steps
+                if waited >= self._patience:
+                    raise self._stuck()
+        except BaseException as error:
+            self.interrupt = error
+            self.close_down()
+            gate.acquire(True, self._patience)
+            raise
+
+    def _stuck(self) -> SimulationError:
+        """Say who holds the baton without doing anything with it."""
+        task = self.current
+        return self.error(
+            StuckError,
+            f"'{task.name}' has done nothing for {self._patience:g} real seconds. "
+            f"It waits for something that is not simulated (a lock of `threading`, "
+            f"a socket), or runs in circles:\n{stack_of(task)}",
+            names=(task.name,),
+        )
+
+    def next(self) -> Task:
+        """Choose who runs next; let time pass if nobody can. Never fails."""
+        ready = self._ready
+        while not ready:
+            if not self._pass_time():
+                return self._tell_main(self._standstill())
+        size = len(ready)
+        index = int(self._random() * size) if size > 1 else 0
+        if ready[index].lazy and size > 1 and self._random() < SPARED:
+            index = int(self._random() * size)
+        ready[index], ready[-1] = ready[-1], ready[index]
+        return ready.pop()
+
+    def _tell_main(self, error: BaseException) -> Task:
+        """Have the main thread, which cannot be the running one, raise *error*."""
+        main = self.main
+        main.pending = error
+        main.waits = None
+        main.ticket = 0
+        if main.waiters is not None:
+            main.waiters.remove(main)
+            main.waiters = None
+        if main in self._ready:
+            self._ready.remove(main)
+        return main
+
+    def _raise_pending(self, me: Task) -> NoReturn:
+        """Raise in *me* what somebody left for it, or that the run is over."""
+        error, me.pending = me.pending, None
+        raise error if error is not None else Abandoned()
+
+    # -------------------------------------------------------------------- time
+
+    def _pass_time(self) -> bool:
+        """Leap to the earliest timed wait; False if there is none that counts."""
+        alarms = self._alarms
+        while alarms and alarms[0][2].ticket != alarms[0][1]:
+            heappop(alarms)  # was woken before its time
+        if not alarms or alarms[0][0] > self.horizon:
+            return False
+        if alarms[0][2].background and not self._is_fruitful():
+            return False
+        self.now = max(self.now, alarms[0][0])
+        self._ring()
+        return True
+
+    def _is_fruitful(self) -> bool:
+        """
+        Return whether time may pass for a background thread's sake.
+
+        It may be a timer that is about to wake somebody; but a thousand times in
+        a row without any other thread running, it is a watcher that watches
+        nothing, unless another thread waits for a later moment.
+        """
+        self._barren += 1
+        if self._barren <= BARREN_JUMPS:
+            return True
+        self._barren = 0
+        return any(
+            task.ticket == ticket and not task.background
+            for _, ticket, task in self._alarms
+        )
+
+    def _ring(self) -> None:
+        """Make everybody able to run whose moment has come."""
+        alarms = self._alarms
+        while alarms and alarms[0][0] <= self.now:
+            _, ticket, task = heappop(alarms)
+            if task.ticket != ticket:
+                continue
+            if task.waiters is not None:
+                task.waiters.remove(task)
+            self._ready_now(task)
+            task.timed_out = True
+
+    # ----------------------------------------------------------------- the end
+
+    def close_down(self) -> None:
+        """From now on, every operation that could wait raises `Abandoned`."""
+        self.closing = True
+        self._limit = -1
+
+    def abandon(self) -> list[str]:
+        """
+        End all threads but the main one, which calls this.
+
+        Returns:
+            The names of those that did not end: they run something that never
+            comes back, or go on whatever is raised.
+        """
+        self.close_down()
+        if self.current is not self.main:  # broken off: the baton may still come
+            assert self.main.gate is not None
+            self.main.gate.acquire(True, self._patience)
+        for task in self.tasks[:]:
+            if task is self.main or not task.alive:
+                continue
+            if task.gate is None:
+                task.alive, task.target = False, None
+                self.tasks.remove(task)
+            elif self.current is self.main:
+                self._end_one(task)
+        self.over = True
+        self._limit = FOREVER
+        self._ready.clear()
+        self._alarms.clear()
+        return [task.name for task in self.tasks if task is not self.main]
+
+    def _end_one(self, task: Task) -> None:
+        """Let *task* run until it has ended, or will not."""
+        gate, mine = task.gate, self.main.gate
+        assert gate is not None
+        assert mine is not None
+        self.current = task
+        gate.release()
+        mine.acquire(True, self._patience)
+
+    def _beyond(self, me: Task) -> None:
+        """Deal with a step that is one too many, or after the end."""
+        if self.closing:
+            me.swallowed += 1
+            if me.swallowed > SWALLOWED and me is not self.main:
+                self._give_up(me)
+            raise Abandoned
+        self._limit = self.steps + self._span
+        error = self.error(
+            LivelockError,
+            f"still running after {self.steps} operations, at {self.now:g} s: "
+            f"somebody runs in circles, or raise `limit`.\n{self._everybody()}",
+            names=self._names(self.tasks),
+        )
+        if me is self.main:
+            raise error
+        self._ready.append(me)
+        self._hand(me, self._tell_main(error))
+
+    def _give_up(self, me: Task) -> NoReturn:
+        """Go on with the end without a thread that goes on whatever is raised."""
+        assert self.main.gate is not None
+        assert me.real is not None
+        self._lost[me.real] = me
+        self.current = self.main
+        self.main.gate.release()
+        self._linger(me)
+
+    def _linger(self, me: Task) -> NoReturn:
+        """Slow down a thread that was given up, until it ends."""
+        assert me.gate is not None
+        me.gate.acquire(True, LINGER)
+        raise Abandoned
+
+    def _standstill(self) -> SimulationError:
+        """Say what everybody waits for, as nobody can run or time is up."""
+        if self._alarms and self._alarms[0][0] > self.horizon:
+            return self.left("still running after the end of the main thread")
+        error = self.error(
+            DeadlockError,
+            f"deadlock at {self.now:g} s: nobody can run, and no wait ends by itself."
+            f"\n{self._everybody()}",
+            names=self._names(self.tasks),
+        )
+        for task in self.tasks:
+            task.reported = True
+        return error
+
+    def left(self, what: str) -> SimulationError:
+        """Say which threads are left beside the main one, and where they are."""
+        names = self._names(self.tasks[1:])
+        return self.error(
+            ThreadsLeftError,
+            f"{what}, at {self.now:g} s: {', '.join(names)}. End them in the test."
+            f"\n{self._everybody()}",
+            names=names,
+        )
+
+    def _stranger(self) -> Task:
+        """Refuse a thread that is not of this simulation, while it goes on."""
+        if self._get_ident() in self._lost:
+            self._linger(self._lost[self._get_ident()])
+        if self.over:
+            return self.main
+        if self.closing:  # the main thread, which an interrupt cost the baton
+            raise Abandoned
+        raise self.error(
+            SimulationError,
+            "this thread is not part of the simulation, so it cannot use its locks, "
+            "events and queues. Start it with `threads.start`.",
+        )
+
+    def _names(self, tasks: list[Task]) -> tuple[str, ...]:
+        return tuple(task.name for task in tasks)
+
+    def _everybody(self) -> str:
+        """Return each thread's name, what it waits for and its stack."""
+        crashed = "".join(
+            f"\n'{name}' had ended: {type(error).__name__}: {error}"
+            for name, error in self.crashes
+        )
+        return stacks(self.tasks, sys._current_frames()) + crashed
+
+    def error(
+        self, kind: type[SimulationError], text: str, **parts: object
+    ) -> SimulationError:
+        """Return an error that names the seed."""
+        return kind(f"(seed {self.seed}) {text}", seed=self.seed, **parts)
