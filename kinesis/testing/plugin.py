@@ -27,12 +27,13 @@ from typing import Any
 
 import pytest
 
+from kinesis.concurrency import SystemThreads
 from kinesis.testing.runs import Simulation, simulate
 from kinesis.testing.simulation import keep_carriers, threads_alive
 
 __all__ = ["no_thread_left_behind", "simulation"]
 
-PATIENCE = 2.0  # real seconds that the threads of a test have to end, each
+PATIENCE = 2.0  # real seconds that the threads of a test have to end, all together
 FAILED = (Exception, pytest.fail.Exception)  # but not skipped, or interrupted
 
 
@@ -204,7 +205,8 @@ def no_thread_left_behind() -> Iterator[None]:
     yield
 
     started = [thread for thread in threads_alive() if thread not in before]
+    deadline = SystemThreads.monotonic() + PATIENCE
     for thread in started:
-        thread.join(PATIENCE)
+        thread.join(max(0.0, deadline - SystemThreads.monotonic()))
     alive = [thread.name for thread in started if thread.is_alive()]
     assert not alive, f"still running after the test: {alive}. Stop them in the test."
