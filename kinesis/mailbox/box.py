@@ -21,15 +21,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from contextvars import Context, copy_context
+from functools import partial
 from typing import Final, Literal, Protocol
 
-from kinesis.concurrency import Future, Threads
+from kinesis.concurrency import Future, Lock, Threads
 from kinesis.mailbox.envelopes import (
     BEGIN,
     END,
     Asked,
+    AskedWithMore,
     Envelope,
     Pending,
+    Posted,
     Submitted,
     dropped,
     late,
@@ -38,7 +41,7 @@ from kinesis.mailbox.envelopes import (
     refused_full,
 )
 from kinesis.mailbox.lanes import Lanes
-from kinesis.mailbox.tally import Counts, Tally
+from kinesis.mailbox.tally import BATCH, Counts, Tally
 
 __all__ = ["Mailbox", "Overflow", "Waits"]
 
@@ -88,10 +91,12 @@ class Mailbox:
     """
 
     __slots__ = (
+        "_bare_limit",
         "_books",
         "_carry_context",
         "_cause",
         "_closed",
+        "_gates",
         "_lanes",
         "_length",
         "_limit",
@@ -120,19 +125,21 @@ class Mailbox:
     ) -> None:
         _check(path, bound, overflow)
         self.path = path
-        self.bound = self._limit = bound
+        self.bound = bound
+        self._carry_context = carry_context
+        self._set_limit(bound)
         self.tally = Tally(threads, path)
         self._overflow = overflow
         self._waits = waits
-        self._carry_context = carry_context
         self._threads = threads
         self._now, self._new_lock = threads.monotonic, threads.lock
-        self._lanes = lanes = Lanes(threads)
+        self._lanes = lanes = Lanes(threads, self.tally)
         # Straight to the queue: a call in between would be felt.
         self._put, self._length, self.take = lanes.put, lanes.length, lanes.take
         self._books = threads.lock()  # over the phases, and what control accepts
         self._closed = self._over = False
         self._cause: BaseException | None = None
+        self._gates: list[Lock] = []  # shut, for the next who asks: a new one is cold
 
     # -- senders ----------------------------------------------------------------
 
@@ -160,9 +167,25 @@ class Mailbox:
             MailboxFullError: There is no room.
             WouldDeadlockError: There will only be room when *sender* goes on.
         """
-        envelope = Envelope()
+        if sender is None and deadline is None and self._length() < self._bare_limit:
+            self._put(message)  # bare: whoever takes it makes the envelope
+        else:
+            node = waiter if waiter is not None else sender
+            self._post_more(message, sender, timeout, deadline, node)
+        if self._over:
+            self._sweep()
+
+    def _post_more(
+        self,
+        message: object,
+        sender: str | None,
+        timeout: float | None,
+        deadline: float | None,
+        node: Hashable,
+    ) -> None:
+        """Let *message* in, in an envelope, once there is room."""
+        envelope = Posted()
         envelope.message = message
-        envelope.batch = None
         envelope.sender = sender
         envelope.deadline = deadline
         envelope.context = _context() if self._carry_context else None
@@ -170,10 +193,8 @@ class Mailbox:
         envelope.claim = [END, BEGIN]
         envelope.tally = self.tally
         if self._length() >= self._limit:
-            self._make_room(envelope, timeout, waiter if waiter is not None else sender)
+            self._make_room(envelope, envelope.accepted_at, timeout, node)
         self._put(envelope)
-        if self._over:
-            self._sweep()
 
     def send(
         self,
@@ -201,9 +222,9 @@ class Mailbox:
                 was running. If not, it never will.
             WouldDeadlockError: The component waits for the sender.
         """
-        if sender is None and waiter is None:
-            return self._ask(message, None, timeout, None)
-        return self._ask_inside(message, None, timeout, sender, waiter)
+        if sender is None and waiter is None and not self._carry_context:
+            return self._ask(Asked(), message, timeout)
+        return self._ask_with_more(message, None, timeout, sender, waiter)
 
     def send_all(
         self,
@@ -219,9 +240,9 @@ class Mailbox:
         Returns:
             What the worker answers for the batch: the list of replies.
         """
-        return self._ask_inside(None, tuple(messages), timeout, sender, waiter)
+        return self._ask_with_more(None, tuple(messages), timeout, sender, waiter)
 
-    def _ask_inside(
+    def _ask_with_more(
         self,
         message: object,
         batch: tuple[object, ...] | None,
@@ -230,45 +251,47 @@ class Mailbox:
         waiter: Hashable,
     ) -> object:
         """Ask, with the wait noted in the graph while it lasts."""
-        node = waiter if waiter is not None else sender
-        if node is None or self._waits is None:
-            return self._ask(message, batch, timeout, sender)
-        self._waits.add(node, self.path)
-        try:
-            return self._ask(message, batch, timeout, sender)
-        finally:
-            self._waits.remove(node, self.path)
-
-    def _ask(
-        self,
-        message: object,
-        batch: tuple[object, ...] | None,
-        timeout: float | None,
-        sender: str | None,
-    ) -> object:
-        """Let the message in, wait at the gate, return or raise the answer."""
-        if timeout is None or not 0.0 <= timeout <= LONGEST:
-            timeout = _span(timeout)
-        envelope = Asked()
-        envelope.message = message
+        envelope = AskedWithMore()
         envelope.batch = batch
         envelope.sender = sender
         envelope.context = _context() if self._carry_context else None
+        node = waiter if waiter is not None else sender
+        if node is None or self._waits is None:
+            return self._ask(envelope, message, timeout)
+        self._waits.add(node, self.path)
+        try:
+            return self._ask(envelope, message, timeout)
+        finally:
+            self._waits.remove(node, self.path)
+
+    def _ask(self, envelope: Asked, message: object, timeout: float | None) -> object:
+        """Let the message in, wait at the gate, return or raise the answer."""
+        if timeout is None or not 0.0 <= timeout <= LONGEST:
+            timeout = _span(timeout)
+        envelope.message = message
         envelope.accepted_at = now = self._now()
         envelope.deadline = now + timeout if timeout >= 0.0 else None
         envelope.claim = [END, BEGIN]
         envelope.tally = self.tally
-        envelope.gate = gate = self._new_lock()
-        gate.acquire()
+        try:
+            envelope.gate = gate = self._gates.pop()
+        except IndexError:
+            envelope.gate = gate = self._new_lock()
+            gate.acquire()
         if self._length() >= self._limit:
-            timeout = self._make_room(envelope, timeout, None)
+            timeout = self._make_room(envelope, now, timeout, None)
         self._put(envelope)
         if self._over:
             self._sweep()
         if not gate.acquire(True, timeout):
             _stop_waiting(envelope)
+        self._gates.append(gate)  # shut again, by us
         error = envelope.error
         if error is None:
+            latencies = self.tally.latencies
+            latencies.append(envelope.answered_at - now)
+            if len(latencies) >= BATCH:
+                self.tally.fold()
             return envelope.value
         try:
             raise error
@@ -315,7 +338,7 @@ class Mailbox:
         if then is not None:
             pending.add_done_callback(then)
         if self._length() >= self._limit:
-            self._make_room(envelope, 0.0, None)
+            self._make_room(envelope, now, 0.0, None)
         self._put(envelope)
         if self._over:
             self._sweep()
@@ -336,7 +359,11 @@ class Mailbox:
     # -- when there is no room --------------------------------------------------
 
     def _make_room(
-        self, envelope: Envelope, timeout: float | None, waiter: Hashable
+        self,
+        envelope: Envelope,
+        since: float,
+        timeout: float | None,
+        waiter: Hashable,
     ) -> float:
         """
         Return when there is room, with the seconds that are left; or raise.
@@ -345,12 +372,12 @@ class Mailbox:
         mailbox full: this look is exact.
         """
         span = _span(timeout)
-        until = envelope.accepted_at + span if span >= 0.0 else None
+        until = since + span if span >= 0.0 else None
         while True:
             if self._closed:
                 self.tally.count("refused")
                 raise refused_closed(envelope)
-            if self._lanes.depth < self.bound:
+            if not self._is_full():
                 return -1.0 if until is None else max(0.0, until - self._now())
             if self._overflow == "drop-oldest":
                 self._drop_oldest()
@@ -358,19 +385,23 @@ class Mailbox:
                 self.tally.count("refused")
                 raise refused_full(envelope, self.bound)
 
+    def _is_full(self) -> bool:
+        """Whether one should wait for room: not in front of a closed door."""
+        return not self._closed and self._lanes.depth >= self.bound
+
     def _drop_oldest(self) -> None:
         """Take the oldest message out, if one is left, and tell its sender."""
         oldest = self._lanes.take_oldest()
         if oldest is not None:
-            oldest.turn_away(dropped(oldest, self.bound), "dropped")
+            oldest.turn_away("dropped", partial(dropped, oldest, self.bound))
 
     def _wait_for_room(self, until: float | None, waiter: Hashable) -> bool:
         """Wait, with the wait noted in the graph while it lasts; false if late."""
         if waiter is None or self._waits is None:
-            return self._lanes.wait_for_room(self._limit, until)
+            return self._lanes.wait_for_room(self._is_full, until)
         self._waits.add(waiter, self.path)
         try:
-            return self._lanes.wait_for_room(self._limit, until)
+            return self._lanes.wait_for_room(self._is_full, until)
         finally:
             self._waits.remove(waiter, self.path)
 
@@ -384,36 +415,45 @@ class Mailbox:
         """
         with self._books:
             self._closed = True
-            self._limit = ALWAYS_FULL
+            self._set_limit(ALWAYS_FULL)
         self._lanes.let_all_in()
 
-    def refuse_rest(self, cause: BaseException | None = None) -> list[object]:
+    def refuse_rest(self, cause: BaseException | None = None) -> None:
         """
         Close, and answer all that is left with `ComponentStoppedError`.
 
         Also what comes in after this, from senders that had seen the mailbox
-        open. Idempotent.
+        open. Control items stay to be taken: they may be what tells the worker to
+        leave. Idempotent.
 
         Args:
             cause: Why the component stopped; the ``__cause__`` of the errors.
-
-        Returns:
-            The control items that nobody has taken.
         """
         self.close()
         with self._books:
             self._cause = cause
             self._over = True
-            items = self._lanes.clear_control()
         self._sweep()
-        return items
 
-    def reopen(self) -> None:
-        """Accept again, for a component that is started again. Idempotent."""
+    def reopen(self) -> list[object]:
+        """
+        Accept again, for a component that is started again. Idempotent.
+
+        Returns:
+            The control items that nobody has taken, if the mailbox was over: they
+            were meant for the life before.
+        """
         with self._books:
+            items = self._lanes.clear_control() if self._over else []
             self._over = self._closed = False
             self._cause = None
-            self._limit = self.bound
+            self._set_limit(self.bound)
+        return items
+
+    def _set_limit(self, limit: int) -> None:
+        """Let the short looks of the senders find it full from *limit* on."""
+        self._limit = limit
+        self._bare_limit = ALWAYS_FULL if self._carry_context else limit
 
     def _sweep(self) -> None:
         """Answer all that is left, for as long as the mailbox is over."""
@@ -421,7 +461,7 @@ class Mailbox:
             left = self._lanes.take_oldest()
             if left is None:
                 break
-            left.turn_away(left_behind(left, self._cause), "stopped")
+            left.turn_away("stopped", partial(left_behind, left, self._cause))
 
     # -- the books --------------------------------------------------------------
 

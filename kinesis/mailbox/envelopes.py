@@ -16,6 +16,7 @@ and learns, rightly, that it never ran.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextvars import Context
 from typing import Final
 
@@ -26,9 +27,9 @@ from kinesis.errors import (
     MailboxFullError,
     ReplyTimeoutError,
 )
-from kinesis.mailbox.tally import Tally
+from kinesis.mailbox.tally import BATCH, Tally
 
-__all__ = ["Asked", "Envelope", "Pending", "Submitted"]
+__all__ = ["Asked", "AskedWithMore", "Envelope", "Pending", "Posted", "Submitted"]
 
 END: Final = False
 BEGIN: Final = True
@@ -50,34 +51,29 @@ class Envelope:
         sender: The path of the component whose thread sent it, or None.
         deadline: The monotonic moment when nobody waits any more, or None.
         context: The sender's context variables, or None.
-        accepted_at: Monotonic, as is *began_at*, which `begin` sets.
+        accepted_at: Monotonic; None for a post that carries nothing but itself.
+        began_at: Monotonic; set by `begin`.
+        is_asked: Whether somebody waits for the answer.
 
     Thread safety: any thread may call any method but `answer`; the first to
     answer wins.
     """
 
-    # No __init__: assigning the slots where one is made takes half the time.
-    __slots__ = (
-        "accepted_at",
-        "batch",
-        "began_at",
-        "claim",
-        "context",
-        "deadline",
-        "message",
-        "sender",
-        "tally",
-    )
+    # No __init__: assigning the slots where one is made takes half the time. What
+    # most do not carry is a default of the class, and a slot in those that do.
+    __slots__ = ("began_at", "claim", "message", "tally")
 
     message: object
-    batch: tuple[object, ...] | None
-    sender: str | None
-    deadline: float | None
-    context: Context | None
-    accepted_at: float
     began_at: float
     claim: list[bool]
     tally: Tally
+
+    batch: tuple[object, ...] | None = None
+    sender: str | None = None
+    deadline: float | None = None
+    context: Context | None = None
+    accepted_at: float | None = None
+    is_asked: bool = False
 
     @property
     def path(self) -> str:
@@ -94,21 +90,21 @@ class Envelope:
         tally = self.tally
         now = tally.now()
         if self.deadline is not None and now >= self.deadline:
-            self.turn_away(late(self, began=False), "expired")
+            self.turn_away("expired", lambda: late(self, began=False))
             return False
+        self.began_at = now
         try:
             if self.claim.pop() is END:  # its sender has taken BEGIN
                 tally.count("expired")
                 return False
         except IndexError:  # answered already
             return False
-        self.began_at = now
         tally.begun += 1
         return True
 
     def answer(self, value: object = None) -> bool:
         """
-        Answer with *value*; false if it has an answer already.
+        Answer a message that has begun with *value*; false if it has an answer.
 
         Only by the thread that handles the messages: it counts without a lock.
         """
@@ -116,10 +112,14 @@ class Envelope:
         now = tally.now()
         tally.busy_seconds += now - self.began_at
         try:
-            self.claim.pop(0)
+            self.claim.pop()
         except IndexError:  # the sender's time was over, or we were abandoned
             return False
-        tally.count_handled(now - self.accepted_at)
+        tally.handled += 1
+        if self.accepted_at is not None:
+            tally.latencies.append(now - self.accepted_at)
+            if len(tally.latencies) >= BATCH:
+                tally.fold()
         self.deliver(value, None)
         return True
 
@@ -138,11 +138,14 @@ class Envelope:
         self.deliver(None, error)
         return True
 
-    def turn_away(self, error: KinesisError, counter: str) -> None:
+    def turn_away(self, counter: str, why: Callable[[], KinesisError]) -> None:
         """
-        Answer with *error* a message that will not begin; count it as *counter*.
+        Answer a message that will not begin, and count it as *counter*.
 
         Whoever calls this has taken it out of the queue.
+
+        Args:
+            why: Makes the error, if somebody waits for it.
         """
         taken_out = len(self.claim) < 2  # may be old news: it only names the counter
         try:
@@ -150,7 +153,8 @@ class Envelope:
         except IndexError:
             return
         self.tally.count("expired" if taken_out else counter)
-        self.deliver(None, error)
+        if self.is_asked:
+            self.deliver(None, why())
 
     def give_up(self) -> bool | None:
         """
@@ -176,14 +180,50 @@ class Envelope:
         return f"<{type(self).__name__} {what(self)}{sender} to {self.path}>"
 
 
+class Posted(Envelope):
+    """One whose sender has gone on, with more than the message."""
+
+    __slots__ = ("accepted_at", "context", "deadline", "sender")
+
+    accepted_at: float
+    context: Context | None
+    deadline: float | None
+    sender: str | None
+
+
 class Asked(Envelope):
     """One whose sender waits on the raw lock *gate*."""
 
-    __slots__ = ("error", "gate", "value")
+    __slots__ = ("accepted_at", "answered_at", "deadline", "error", "gate", "value")
 
+    accepted_at: float
+    answered_at: float
+    deadline: float | None
     gate: Lock
     value: object
     error: BaseException | None
+
+    is_asked = True
+
+    def answer(self, value: object = None) -> bool:
+        """
+        Do as `Envelope.answer`.
+
+        Written out, as every call less is felt: while the worker runs, a sender
+        that it wakes can only wait. So it is the sender who counts the latency.
+        """
+        tally = self.tally
+        self.answered_at = now = tally.now()
+        tally.busy_seconds += now - self.began_at
+        try:
+            self.claim.pop()
+        except IndexError:
+            return False
+        tally.handled += 1
+        self.value = value
+        self.error = None
+        self.gate.release()
+        return True
 
     def deliver(self, value: object, error: BaseException | None) -> None:
         """Open the gate: only who has taken END comes here, so only once."""
@@ -192,12 +232,29 @@ class Asked(Envelope):
         self.gate.release()
 
 
+class AskedWithMore(Asked):
+    """One that carries more than the message."""
+
+    __slots__ = ("batch", "context", "sender")
+
+    batch: tuple[object, ...] | None
+    context: Context | None
+    sender: str | None
+
+
 class Submitted(Envelope):
     """One whose answer goes to a `Pending`."""
 
-    __slots__ = ("pending",)
+    __slots__ = ("accepted_at", "batch", "context", "deadline", "pending", "sender")
 
+    accepted_at: float
+    batch: tuple[object, ...] | None
+    context: Context | None
+    deadline: float | None
+    sender: str | None
     pending: Pending
+
+    is_asked = True
 
     def deliver(self, value: object, error: BaseException | None) -> None:
         """Set the result; a callback that raises is logged, with the path."""
@@ -211,6 +268,15 @@ class Submitted(Envelope):
             log.exception(
                 "a callback on an answer of '%s' raised", path, extra={"path": path}
             )
+
+
+def wrap(message: object, tally: Tally) -> Envelope:
+    """Return the envelope of a *message* that was posted bare."""
+    envelope = Envelope()
+    envelope.message = message
+    envelope.claim = [END, BEGIN]
+    envelope.tally = tally
+    return envelope
 
 
 class Pending(Future[object]):
@@ -253,7 +319,7 @@ def what(envelope: Envelope) -> str:
 def late(envelope: Envelope, *, began: bool) -> ReplyTimeoutError:
     """Say that there was no answer in time, and what became of the message."""
     given = ""
-    if envelope.deadline is not None:
+    if envelope.deadline is not None and envelope.accepted_at is not None:
         given = f" within {envelope.deadline - envelope.accepted_at:.6g} s"
     rest = (
         "Its handler had begun and goes on, but its answer will be thrown away."

@@ -14,10 +14,12 @@ empty.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Final
 
 from kinesis.concurrency import Empty, Lock, Threads
-from kinesis.mailbox.envelopes import Envelope
+from kinesis.mailbox.envelopes import Envelope, wrap
+from kinesis.mailbox.tally import Tally
 
 __all__ = ["WAKE", "Lanes"]
 
@@ -42,8 +44,9 @@ class Lanes:
     after a restart.
 
     Attributes:
-        put: Put an `Envelope`; no lock.
-        length: How many things are in the queue, every WAKE included; no lock.
+        put: Put an `Envelope`, or a bare message that nobody waits for: it gets
+            its envelope when it is taken. No lock.
+        length: How many things are in the queue, every WAKE included. No lock.
     """
 
     __slots__ = (
@@ -55,18 +58,20 @@ class Lanes:
         "_lock",
         "_new_lock",
         "_now",
+        "_tally",
         "_wakes",
         "length",
         "put",
     )
 
-    def __init__(self, threads: Threads) -> None:
+    def __init__(self, threads: Threads, tally: Tally) -> None:
         queue = threads.queue()
         self.put, self.length = queue.put, queue.qsize
         self._get, self._get_nowait = queue.get, queue.get_nowait
         self._now = threads.monotonic
         self._new_lock = threads.lock
         self._lock = threads.lock()  # over the number of WAKEs
+        self._tally = tally
         self._wakes = 0
         self._control: list[object] = []
         self._held: list[Envelope] = []  # taken, then a control item came first
@@ -95,7 +100,7 @@ class Lanes:
             if not self._control and item is not WAKE:
                 if self._doorstep:
                     self.let_one_in()
-                return item
+                return item if isinstance(item, Envelope) else wrap(item, self._tally)
             self._set_aside(item)
         return self._take_slowly(timeout)
 
@@ -116,42 +121,44 @@ class Lanes:
                 return None
 
     def _set_aside(self, item: object) -> None:
-        """Keep an envelope until the control lane is empty; forget a WAKE."""
-        if isinstance(item, Envelope):
-            self._held.append(item)
-        else:
+        """Keep a message until the control lane is empty; forget a WAKE."""
+        if item is WAKE:
             with self._lock:
                 self._wakes -= 1
+        else:
+            self._held.append(self._envelope(item))
+
+    def _envelope(self, item: object) -> Envelope:
+        """Return the envelope of what was in the queue."""
+        return item if isinstance(item, Envelope) else wrap(item, self._tally)
 
     def take_oldest(self) -> Envelope | None:
         """
         Take the oldest message, past the control lane; None if there is none.
 
         For one who is not the worker and does not wait: whatever it takes must be
-        turned away. A WAKE in its way is put back for the worker.
+        turned away. Each WAKE in its way is made up for.
         """
-        while True:
-            with contextlib.suppress(IndexError):
-                return self._held.pop(0)
-            try:
-                item = self._get_nowait()
-            except Empty:
-                return None
-            if isinstance(item, Envelope):
-                return item
-            # Behind the WAKE there may be messages, which the next look finds. With
-            # none we would only chase the one that we put back.
-            if self._announce_again() and self.depth == 0:
-                return None
+        with contextlib.suppress(IndexError):
+            return self._held.pop(0)
+        wakes = 0
+        try:
+            while (item := self._get_nowait()) is WAKE:
+                wakes += 1
+        except Empty:
+            return None
+        finally:
+            if wakes:
+                self._announce_again(wakes)
+        return self._envelope(item)
 
-    def _announce_again(self) -> bool:
-        """Make up for a WAKE taken by one who is not the worker; false if no need."""
+    def _announce_again(self, wakes: int) -> None:
+        """Make up for *wakes* taken by one who is not the worker."""
         with self._lock:
+            self._wakes -= wakes
             if self._control:
+                self._wakes += 1
                 self.put(WAKE)
-                return True
-            self._wakes -= 1
-            return False
 
     # -- the control lane -------------------------------------------------------
 
@@ -163,7 +170,7 @@ class Lanes:
             self.put(WAKE)
 
     def clear_control(self) -> list[object]:
-        """Take all control items at once."""
+        """Take all control items at once; for one who is not the worker too."""
         items: list[object] = []
         with contextlib.suppress(IndexError):
             while True:
@@ -172,18 +179,18 @@ class Lanes:
 
     # -- waiting for room -------------------------------------------------------
 
-    def wait_for_room(self, bound: int, until: float | None) -> bool:
+    def wait_for_room(self, is_full: Callable[[], bool], until: float | None) -> bool:
         """
         Wait until there may be room, or `let_all_in`; false after *until*.
 
         Queue up, look again, wait for one who takes a message. The second look
-        is for a message that was taken before we had queued up.
+        is for what happened before we had queued up.
         """
         gate = self._new_lock()
         gate.acquire()
         self._doorstep.append(gate)
         try:
-            if self.depth >= bound:
+            if is_full():
                 left = -1.0 if until is None else max(0.0, until - self._now())
                 return gate.acquire(True, left) or not self._leave(gate)
         except BaseException:  # KeyboardInterrupt: the place is for the next one

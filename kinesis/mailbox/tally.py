@@ -13,10 +13,11 @@ import attrs
 
 from kinesis.concurrency import Threads
 
-__all__ = ["LATENCY_BOUNDS", "Counts", "Tally"]
+__all__ = ["BATCH", "LATENCY_BOUNDS", "Counts", "Tally"]
 
 # seconds, as upper bounds
 LATENCY_BOUNDS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+BATCH = 64  # latencies counted together: 2 KiB
 
 
 @attrs.frozen
@@ -37,7 +38,8 @@ class Counts:
         depth: Waiting now.
         running: Begun and not answered now.
         busy_seconds: Spent in handlers.
-        latency_seconds: From accepted to answered, the sum over ``handled``.
+        latency_seconds: From accepted to answered, the sum over those of
+            ``handled`` whose sender waits.
         latency_most: The longest of these.
         latency_buckets: How many of these were at most as long as each of
             `LATENCY_BOUNDS` and longer than the one before; the last: longer.
@@ -77,6 +79,8 @@ class Tally:
         begun: Handed to a handler.
         path: Of the component, for messages.
         now: The clock.
+        latencies: Seconds, not yet counted; whoever appends the last of `BATCH`
+            calls `fold`.
     """
 
     __slots__ = (
@@ -88,6 +92,7 @@ class Tally:
         "failed",
         "handled",
         "late",
+        "latencies",
         "latency_buckets",
         "latency_most",
         "latency_seconds",
@@ -105,14 +110,17 @@ class Tally:
         self.expired = self.dropped = self.stopped = self.refused = 0
         self.busy_seconds = self.latency_seconds = self.latency_most = 0.0
         self.latency_buckets = [0] * (len(LATENCY_BOUNDS) + 1)
+        self.latencies: list[float] = []
 
-    def count_handled(self, latency: float) -> None:
-        """Count one answered with a value. Worker only."""
-        self.handled += 1
-        self.latency_seconds += latency
-        self.latency_buckets[bisect_left(LATENCY_BOUNDS, latency)] += 1
-        if latency > self.latency_most:
-            self.latency_most = latency
+    def fold(self) -> None:
+        """Count the latencies that have come together."""
+        with self._lock:
+            latencies = self.latencies[:]
+            del self.latencies[: len(latencies)]
+            for latency in latencies:
+                self.latency_buckets[bisect_left(LATENCY_BOUNDS, latency)] += 1
+            self.latency_seconds += sum(latencies)
+            self.latency_most = max(self.latency_most, *latencies, 0.0)
 
     def count_failed(self, busy: float) -> None:
         """Count one answered with an error, after so many seconds of its handler."""
@@ -127,6 +135,7 @@ class Tally:
 
     def counts(self, depth: int) -> Counts:
         """Return all as a value; while messages move, some may be one behind."""
+        self.fold()
         return Counts(
             handled=self.handled,
             failed=self.failed,
