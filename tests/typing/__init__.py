@@ -1,0 +1,1 @@
+"""Examples for type checkers, and the tests that run these on them."""
