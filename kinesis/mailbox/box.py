@@ -91,6 +91,7 @@ class Mailbox:
     """
 
     __slots__ = (
+        "_again",
         "_bare_limit",
         "_books",
         "_carry_context",
@@ -107,6 +108,7 @@ class Mailbox:
         "_put",
         "_threads",
         "_waits",
+        "_wanted",
         "bound",
         "path",
         "take",
@@ -138,6 +140,8 @@ class Mailbox:
         self._put, self._length, self.take = lanes.put, lanes.length, lanes.take
         self._books = threads.lock()  # over the phases, and what control accepts
         self._closed = self._over = False
+        self._again = False  # whether a sender has more to do after its put
+        self._wanted: Callable[[], object] | None = None
         self._cause: BaseException | None = None
         self._gates: list[Lock] = []  # shut, for the next who asks: a new one is cold
 
@@ -172,8 +176,8 @@ class Mailbox:
         else:
             node = waiter if waiter is not None else sender
             self._post_more(message, sender, timeout, deadline, node)
-        if self._over:
-            self._sweep()
+        if self._again:
+            self._look_again()
 
     def _post_more(
         self,
@@ -281,8 +285,8 @@ class Mailbox:
         if self._length() >= self._limit:
             timeout = self._make_room(envelope, now, timeout, None)
         self._put(envelope)
-        if self._over:
-            self._sweep()
+        if self._again:
+            self._look_again()
         if not gate.acquire(True, timeout):
             _stop_waiting(envelope)
         self._gates.append(gate)  # shut again, by us
@@ -340,8 +344,8 @@ class Mailbox:
         if self._length() >= self._limit:
             self._make_room(envelope, now, 0.0, None)
         self._put(envelope)
-        if self._over:
-            self._sweep()
+        if self._again:
+            self._look_again()
         return pending
 
     def control(self, item: object) -> bool:
@@ -355,6 +359,29 @@ class Mailbox:
             if not self._over:
                 self._lanes.put_control(item)
             return not self._over
+
+    def call_at_next(self, wanted: Callable[[], object] | None) -> None:
+        """
+        Call *wanted* once, when a message waits: now, or after the next put.
+
+        For a mailbox that nobody takes from yet. It runs on the sender's thread:
+        keep it short. None takes an earlier one back.
+        """
+        with self._books:
+            self._wanted = wanted
+            self._again = self._over or wanted is not None
+        if wanted is not None and self._lanes.depth:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """After a put: does somebody want to know, or is this over?"""
+        with self._books:
+            wanted, self._wanted = self._wanted, None
+            self._again = self._over
+        if wanted is not None:
+            wanted()
+        if self._over:
+            self._sweep()
 
     # -- when there is no room --------------------------------------------------
 
@@ -432,7 +459,8 @@ class Mailbox:
         self.close()
         with self._books:
             self._cause = cause
-            self._over = True
+            self._over = self._again = True
+            self._wanted = None
         self._sweep()
 
     def reopen(self) -> list[object]:
@@ -445,7 +473,8 @@ class Mailbox:
         """
         with self._books:
             items = self._lanes.clear_control() if self._over else []
-            self._over = self._closed = False
+            self._over = self._closed = self._again = False
+            self._wanted = None
             self._cause = None
             self._set_limit(self.bound)
         return items
