@@ -587,6 +587,16 @@ def test_fresh_still_works_after_close(threads: Threads) -> None:
     assert done.get(timeout=5) == 2
 
 
+def test_close_from_a_job_does_not_wait_for_itself(threads: Threads) -> None:
+    """
+    The thread that calls it ends on its own, right after.
+    """
+    answers = threads.queue()
+    threads.fresh(lambda: answers.put(threads.close(timeout=5)))
+
+    assert answers.get(timeout=5) == []
+
+
 def test_close_names_who_does_not_end(threads: Threads) -> None:
     """
     A job that outlasts the timeout is late, and the next close finds it ended.
@@ -974,25 +984,104 @@ def test_abandoned_threads_cannot_go_on_waiting() -> None:
     assert told == ["abandoned"] * 6
 
 
-def test_a_thread_that_will_not_end_is_named() -> None:
-    """
-    One that goes on whatever is raised stays behind, as a daemon, and is named.
-    """
-    hold = threading.Event()
+class Immortal:
+    """A thread's work that goes on whatever is raised, until the test lets it."""
 
-    def never_ends() -> None:
-        while not hold.is_set():
+    def __init__(self, simulation: Simulation) -> None:
+        self.swallowed = 0
+        self.lingers = threading.Event()
+        self._simulation = simulation
+        self._end = threading.Event()
+
+    def work(self) -> None:
+        """Wait again and again; swallow what ends everybody else."""
+        while not self._end.is_set():
             try:
-                simulation.sleep(1)
+                self._simulation.sleep(1)
             except Abandoned:
-                continue
+                self.swallowed += 1
+                if self.swallowed > 1005:
+                    self.lingers.set()
 
+    def end(self) -> None:
+        """Let it end, once it has been given up and slowed down."""
+        assert self.lingers.wait(5)
+        self._end.set()
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_thread_that_will_not_end_is_named(background: bool) -> None:
+    """
+    One that goes on whatever is raised is given up, slowed down and named.
+    """
     with pytest.raises(ThreadsLeftError) as caught:
         with simulate() as simulation:
-            simulation.threads.start(never_ends, "immortal")
+            immortal = Immortal(simulation)
+            simulation.threads.start(immortal.work, "immortal", background=background)
+            simulation.settle()
+    immortal.end()
 
-    assert "'immortal'" in str(caught.value)
-    hold.set()
+    assert caught.value.names == ("immortal",)
+    assert "in work" in str(caught.value)
+
+
+def test_a_thread_that_will_not_end_is_a_note_on_the_test_s_own_error() -> None:
+    """
+    The first thing that went wrong is what is raised.
+    """
+    with pytest.raises(ValueError, match="mine") as caught:
+        with simulate() as simulation:
+            immortal = Immortal(simulation)
+            simulation.threads.start(immortal.work, "immortal")
+            simulation.settle()
+            raise ValueError("mine")
+    immortal.end()
+
+    assert "not even ended by force" in caught.value.__notes__[0]
+
+
+def test_clean_up_that_hangs_for_real_leaves_the_others_where_they_are() -> None:
+    """
+    The baton does not come back, so nobody else can be ended; all are named.
+    """
+    real = threading.Event()
+
+    def hang(simulation: Simulation) -> None:
+        try:
+            simulation.threads.event().wait()
+        finally:
+            real.wait(5)
+
+    with pytest.raises(ValueError, match="mine") as caught:
+        with simulate(patience=0.1) as simulation:
+            simulation.threads.start(lambda: hang(simulation), "hangs")
+            simulation.settle()
+            simulation.threads.start(lambda: None, "never-begun")
+            raise ValueError("mine")
+    real.set()
+
+    assert "by force, at 0 s: hangs." in caught.value.__notes__[0]
+
+
+def test_threads_that_never_began_are_no_trouble() -> None:
+    """
+    Under some seeds the test fails before the thread has run at all.
+    """
+    ran = 0
+    for seed in range(20):
+        with pytest.raises(ValueError, match="mine"):
+            with simulate(seed) as simulation:
+
+                def work() -> None:
+                    nonlocal ran
+                    ran += 1
+
+                simulation.threads.start(work, "worker")
+                assert simulation.threads.alive()[0] == "main"
+                assert simulation.threads.steps == len(simulation.trace)
+                raise ValueError("mine")
+
+    assert 0 < ran < 20
 
 
 def test_after_the_end_things_still_work_but_nothing_waits() -> None:

@@ -77,7 +77,7 @@ class Task:
         "gate",
         "joiners",
         "label",
-        "lazy",
+        "stalled",
         "name",
         "number",
         "pending",
@@ -92,12 +92,12 @@ class Task:
     )
 
     def __init__(
-        self, name: str, number: int, target: Callable[[], object] | None, lazy: bool
+        self, name: str, number: int, target: Callable[[], object] | None, stalled: bool
     ) -> None:
         self.name = name
         self.number = number
         self.target = target
-        self.lazy = lazy
+        self.stalled = stalled
         self.label = f"thread-{number}"
         self.background = False
         self.base = 0  # outermost lines of its stack that are not the program's
