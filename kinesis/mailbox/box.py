@@ -197,7 +197,7 @@ class Mailbox:
         envelope.claim = [END, BEGIN]
         envelope.tally = self.tally
         if self._length() >= self._limit:
-            self._make_room(envelope, envelope.accepted_at, timeout, node)
+            self._make_room(envelope, envelope.accepted_at, _span(timeout), node)
         self._put(envelope)
 
     def send(
@@ -386,19 +386,18 @@ class Mailbox:
     # -- when there is no room --------------------------------------------------
 
     def _make_room(
-        self,
-        envelope: Envelope,
-        since: float,
-        timeout: float | None,
-        waiter: Hashable,
+        self, envelope: Envelope, since: float, span: float, waiter: Hashable
     ) -> float:
         """
-        Return when there is room, with the seconds that are left; or raise.
+        Return when there is room, with what is left of *span*; or raise.
 
         The short look of the senders also counts every WAKE, and finds a closed
         mailbox full: this look is exact.
+
+        Args:
+            since: The monotonic moment when *span* began.
+            span: Seconds, as of `_span`.
         """
-        span = _span(timeout)
         until = since + span if span >= 0.0 else None
         while True:
             if self._closed:

@@ -23,7 +23,6 @@ from typing import Final
 from kinesis.concurrency import Future, Lock, Threads
 from kinesis.errors import (
     ComponentStoppedError,
-    KinesisError,
     MailboxFullError,
     ReplyTimeoutError,
 )
@@ -125,22 +124,28 @@ class Envelope:
 
     def fail(self, error: BaseException) -> bool:
         """
-        Answer a message that has begun with *error*; false if it has an answer.
+        Answer with *error*; false if it has an answer.
 
         The sender raises that same object. Also for a supervisor that abandons a
-        handler which hangs: what the handler answers after that is ignored.
+        handler which hangs: what the handler answers after that is ignored. One
+        that has not begun counts as stopped.
         """
+        began_at: float | None = getattr(self, "began_at", None)
+        if began_at is None:
+            return self.turn_away("stopped", lambda: error)
         try:
             self.claim.pop(0)
         except IndexError:
             return False
-        self.tally.count_failed(self.tally.now() - self.began_at)
+        self.tally.count_failed(self.tally.now() - began_at)
         self.deliver(None, error)
         return True
 
-    def turn_away(self, counter: str, why: Callable[[], KinesisError]) -> None:
+    def turn_away(self, counter: str, why: Callable[[], BaseException]) -> bool:
         """
         Answer a message that will not begin, and count it as *counter*.
+
+        False if it has an answer.
 
         Whoever calls this has taken it out of the queue.
 
@@ -149,12 +154,14 @@ class Envelope:
         """
         taken_out = len(self.claim) < 2  # may be old news: it only names the counter
         try:
-            self.claim.pop(0)
+            if self.claim.pop(0) is not END:
+                return False
         except IndexError:
-            return
+            return False
         self.tally.count("expired" if taken_out else counter)
         if self.is_asked:
             self.deliver(None, why())
+        return True
 
     def give_up(self) -> bool | None:
         """

@@ -153,11 +153,11 @@ class Lanes:
         return self._envelope(item)
 
     def _announce_again(self, wakes: int) -> None:
-        """Make up for *wakes* taken by one who is not the worker."""
+        """Put back of *wakes*, which the worker has not seen, what it needs."""
         with self._lock:
-            self._wakes -= wakes
-            if self._control:
-                self._wakes += 1
+            needed = min(wakes, len(self._control))
+            self._wakes += needed - wakes
+            for _ in range(needed):
                 self.put(WAKE)
 
     # -- the control lane -------------------------------------------------------
