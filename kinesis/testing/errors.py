@@ -30,36 +30,27 @@ class SimulationError(KinesisError, RuntimeError):
     """The simulation cannot go on, or was used in a way that cannot work."""
 
     seed: int
+    names: tuple[str, ...]
 
 
 class DeadlockError(SimulationError):
     """Every thread waits, and no moment in time ends any of the waits."""
 
-    names: tuple[str, ...]
-
 
 class LivelockError(SimulationError):
     """The run took more steps than its limit: somebody runs in circles."""
-
-    names: tuple[str, ...]
 
 
 class StuckError(SimulationError):
     """A simulated thread waits, in real time, for something that is not simulated."""
 
-    names: tuple[str, ...]
-
 
 class ThreadsLeftError(SimulationError):
     """The simulated main thread has ended, but these threads have not."""
 
-    names: tuple[str, ...]
-
 
 class ThreadCrashedError(SimulationError):
     """A simulated thread raised; the first such error is the ``__cause__``."""
-
-    names: tuple[str, ...]
 
 
 class Abandoned(BaseException):  # like SystemExit, an order and not an error

@@ -1,5 +1,7 @@
 """
-Stacks of simulated threads, as text, without the simulation's own lines.
+What a simulation says when it cannot go on: who waits for what, and where.
+
+The stacks are without the simulation's own lines, and begin where it was entered.
 """
 
 from __future__ import annotations
@@ -9,12 +11,29 @@ import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from kinesis.testing.tasks import Task
+from kinesis.testing.errors import (
+    DeadlockError,
+    LivelockError,
+    SimulationError,
+    StuckError,
+    ThreadCrashedError,
+    ThreadsLeftError,
+)
+from kinesis.testing.tasks import Task
 
-__all__ = ["depth_outside", "stack_of", "stacks"]
+__all__ = [
+    "crashed",
+    "deadlock",
+    "depth_outside",
+    "is_over",
+    "left",
+    "livelock",
+    "stack_of",
+    "stranger",
+    "stuck",
+]
 
 OURS = tuple(
     os.path.join(os.path.dirname(__file__), name)
@@ -31,9 +50,119 @@ OURS = tuple(
 BOOTSTRAP = os.path.join(os.path.dirname(os.__file__), "threading.py")
 
 
-def stacks(tasks: Iterable[Task], frames: Mapping[int, FrameType]) -> str:
-    """Return a block for each of *tasks*: its name, its wait, its stack."""
-    return "\n".join(_block(task, frames) for task in tasks)
+class Run(Protocol):
+    """What a report needs to know; the first task is the main thread."""
+
+    seed: int
+    now: float
+    steps: int
+    tasks: list[Task]
+    current: Task
+    crashes: list[tuple[str, BaseException]]
+
+
+def deadlock(run: Run) -> SimulationError:
+    """Say that nobody can run."""
+    return _error(
+        run,
+        DeadlockError,
+        f"deadlock at {run.now:g} s: nobody can run, and no wait ends by itself.\n"
+        f"{_everybody(run)}",
+        run.tasks,
+    )
+
+
+def livelock(run: Run) -> SimulationError:
+    """Say that there is no end of steps."""
+    return _error(
+        run,
+        LivelockError,
+        f"still running after {run.steps} operations, at {run.now:g} s: somebody runs "
+        f"in circles, or raise `limit`.\n{_everybody(run)}",
+        run.tasks,
+    )
+
+
+def stuck(run: Run, patience: float) -> SimulationError:
+    """Say who should do something, and has not in *patience* real seconds."""
+    task = run.current
+    return _error(
+        run,
+        StuckError,
+        f"'{task.name}' has done nothing for {patience:g} real seconds. It waits for "
+        f"something that is not simulated (a lock of `threading`, a socket), or runs "
+        f"in circles:\n{stack_of(task)}",
+        [task],
+    )
+
+
+def left(run: Run, what: str) -> SimulationError:
+    """Say which threads there are beside the main one."""
+    others = run.tasks[1:]
+    names = ", ".join(task.name for task in others)
+    return _error(
+        run,
+        ThreadsLeftError,
+        f"{what}, at {run.now:g} s: {names}. End them in the test.\n{_everybody(run)}",
+        others,
+    )
+
+
+def crashed(run: Run) -> SimulationError:
+    """Say which threads raised, and what; the first error is the cause."""
+    names = tuple(name for name, _ in run.crashes)
+    error = ThreadCrashedError(
+        f"(seed {run.seed}) threads ended with an error that nobody handled:"
+        f"{_crashes(run)}",
+        seed=run.seed,
+        names=names,
+    )
+    error.__cause__ = run.crashes[0][1]
+    return error
+
+
+def is_over(run: Run, what: str) -> SimulationError:
+    """Say that *what* cannot be done any more."""
+    return _error(
+        run,
+        SimulationError,
+        f"cannot {what}: the simulation is over. Do it within the `with` block.",
+        [],
+    )
+
+
+def stranger(run: Run) -> SimulationError:
+    """Say that the calling thread has no part in this."""
+    return _error(
+        run,
+        SimulationError,
+        "this thread is not part of the simulation, so it cannot use its locks, events "
+        "and queues. Start it with `threads.start`.",
+        [],
+    )
+
+
+def _error(
+    run: Run, kind: type[SimulationError], text: str, tasks: Iterable[Task]
+) -> SimulationError:
+    """Return an error that names the seed, and *tasks*."""
+    names = tuple(task.name for task in tasks)
+    return kind(f"(seed {run.seed}) {text}", seed=run.seed, names=names)
+
+
+def _everybody(run: Run) -> str:
+    """Return each thread's name, what it waits for and its stack."""
+    frames = sys._current_frames()
+    blocks = [_block(task, frames) for task in run.tasks]
+    return "\n".join(blocks) + _crashes(run)
+
+
+def _crashes(run: Run) -> str:
+    """Return a line for each thread that raised."""
+    return "".join(
+        f"\n'{name}' raised {type(error).__name__}: {error}"
+        for name, error in run.crashes
+    )
 
 
 def stack_of(task: Task) -> str:

@@ -23,20 +23,20 @@ Probabilistic Guarantees of Finding Bugs" (PCT); virtual time as in SimPy.
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import NoReturn
 
-from kinesis.testing.errors import (
-    Abandoned,
-    DeadlockError,
-    LivelockError,
-    SimulationError,
-    StuckError,
-    ThreadsLeftError,
+from kinesis.testing.errors import Abandoned, SimulationError
+from kinesis.testing.reports import (
+    deadlock,
+    depth_outside,
+    is_over,
+    left,
+    livelock,
+    stranger,
+    stuck,
 )
-from kinesis.testing.reports import depth_outside, stack_of, stacks
 from kinesis.testing.tasks import Carrier, Carriers, Gate, Task, Waitable
 
 __all__ = ["Scheduler"]
@@ -170,10 +170,7 @@ class Scheduler:
             False if it was the deadline.
         """
         if self.over:
-            raise self.error(
-                SimulationError,
-                f"cannot wait for {thing.label}: the simulation is over.",
-            )
+            raise is_over(self, f"wait for {thing.label}")
         me.waits = (operation, thing)
         me.waiters = waiters
         me.timed_out = False
@@ -297,23 +294,12 @@ class Scheduler:
                 waited = waited + span if steps == self.steps else 0.0
                 steps = self.steps
                 if waited >= self._patience:
-                    raise self._stuck()
+                    raise stuck(self, self._patience)
         except BaseException as error:
             self.interrupt = error
             self.close_down()
             gate.acquire(True, self._patience)
             raise
-
-    def _stuck(self) -> SimulationError:
-        """Say who holds the baton without doing anything with it."""
-        task = self.current
-        return self.error(
-            StuckError,
-            f"'{task.name}' has done nothing for {self._patience:g} real seconds. "
-            f"It waits for something that is not simulated (a lock of `threading`, "
-            f"a socket), or runs in circles:\n{stack_of(task)}",
-            names=(task.name,),
-        )
 
     def next(self) -> Task:
         """Choose who runs next; let time pass if nobody can. Never fails."""
@@ -440,12 +426,7 @@ class Scheduler:
                 self._give_up(me)
             raise Abandoned
         self._limit = self.steps + self._span
-        error = self.error(
-            LivelockError,
-            f"still running after {self.steps} operations, at {self.now:g} s: "
-            f"somebody runs in circles, or raise `limit`.\n{self._everybody()}",
-            names=self._names(self.tasks),
-        )
+        error = livelock(self)
         if me is self.main:
             raise error
         self._ready.append(me)
@@ -469,26 +450,11 @@ class Scheduler:
     def _standstill(self) -> SimulationError:
         """Say what everybody waits for, as nobody can run or time is up."""
         if self._alarms and self._alarms[0][0] > self.horizon:
-            return self.left("still running after the end of the main thread")
-        error = self.error(
-            DeadlockError,
-            f"deadlock at {self.now:g} s: nobody can run, and no wait ends by itself."
-            f"\n{self._everybody()}",
-            names=self._names(self.tasks),
-        )
+            return left(self, "still running after the end of the main thread")
+        error = deadlock(self)
         for task in self.tasks:
             task.reported = True
         return error
-
-    def left(self, what: str) -> SimulationError:
-        """Say which threads are left beside the main one, and where they are."""
-        names = self._names(self.tasks[1:])
-        return self.error(
-            ThreadsLeftError,
-            f"{what}, at {self.now:g} s: {', '.join(names)}. End them in the test."
-            f"\n{self._everybody()}",
-            names=names,
-        )
 
     def _stranger(self) -> Task:
         """Refuse a thread that is not of this simulation, while it goes on."""
@@ -498,25 +464,4 @@ class Scheduler:
             return self.main
         if self.closing:  # the main thread, which an interrupt cost the baton
             raise Abandoned
-        raise self.error(
-            SimulationError,
-            "this thread is not part of the simulation, so it cannot use its locks, "
-            "events and queues. Start it with `threads.start`.",
-        )
-
-    def _names(self, tasks: list[Task]) -> tuple[str, ...]:
-        return tuple(task.name for task in tasks)
-
-    def _everybody(self) -> str:
-        """Return each thread's name, what it waits for and its stack."""
-        crashed = "".join(
-            f"\n'{name}' had ended: {type(error).__name__}: {error}"
-            for name, error in self.crashes
-        )
-        return stacks(self.tasks, sys._current_frames()) + crashed
-
-    def error(
-        self, kind: type[SimulationError], text: str, **parts: object
-    ) -> SimulationError:
-        """Return an error that names the seed."""
-        return kind(f"(seed {self.seed}) {text}", seed=self.seed, **parts)
+        raise stranger(self)

@@ -8,11 +8,7 @@ import contextvars
 from collections.abc import Callable
 
 from kinesis.concurrency import OnCrash
-from kinesis.testing.errors import (
-    Abandoned,
-    SimulationError,
-    ThreadCrashedError,
-)
+from kinesis.testing.errors import Abandoned
 from kinesis.testing.primitives import (
     SimulatedEvent,
     SimulatedLock,
@@ -20,7 +16,7 @@ from kinesis.testing.primitives import (
     SimulatedThread,
     deadline_in,
 )
-from kinesis.testing.reports import stack_of
+from kinesis.testing.reports import crashed, is_over, left, stack_of
 from kinesis.testing.scheduler import FOREVER, Scheduler
 from kinesis.testing.simulation import Taker
 from kinesis.testing.tasks import Task
@@ -116,9 +112,7 @@ class SimulatedThreads:
         """Start a simulated thread; see `Threads.start`."""
         scheduler = self._scheduler
         if scheduler.over:
-            raise scheduler.error(
-                SimulationError, f"cannot start '{name}': the simulation is over."
-            )
+            raise is_over(scheduler, f"start '{name}'")
         scheduler.point("start", scheduler.current)
         if self._refusals > 0:
             self._refusals -= 1
@@ -340,24 +334,9 @@ class SimulatedThreads:
             if wait:
                 self.join_all()
         finally:
-            left = self._scheduler.abandon()
+            survivors = self._scheduler.abandon()
             self._taker.close()
         if wait and self.crashes:
-            raise self._crashed()
-        if left:
-            raise self._scheduler.left("not even ended by force")
-
-    def _crashed(self) -> SimulationError:
-        """Say which threads raised, and what."""
-        names = tuple(name for name, _ in self.crashes)
-        lines = "\n".join(
-            f"  '{name}': {type(error).__name__}: {error}"
-            for name, error in self.crashes
-        )
-        crash = self._scheduler.error(
-            ThreadCrashedError,
-            f"threads ended with an error that nobody handled:\n{lines}",
-            names=names,
-        )
-        crash.__cause__ = self.crashes[0][1]
-        return crash
+            raise crashed(self._scheduler)
+        if survivors:
+            raise left(self._scheduler, "not even ended by force")
