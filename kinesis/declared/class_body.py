@@ -28,7 +28,18 @@ HOOKS: Final = frozenset(
 )
 
 SAID_OF_ALL: Final = frozenset(
-    ("name", "path", "type", "stage", "state", "etag", "content", "fields", "to_json")
+    (
+        "content",
+        "etag",
+        "fields",
+        "moved_to",
+        "name",
+        "path",
+        "stage",
+        "state",
+        "to_json",
+        "type",
+    )
 )
 """What every snapshot says of its component, so no state can have these names."""
 

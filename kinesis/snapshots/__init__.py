@@ -101,6 +101,12 @@ class Snapshot:
             self._etag = self._codec.etag(self._content)
         return self._etag
 
+    def moved_to(self, stage: Stage) -> Snapshot:
+        """Return the same state in another *stage*."""
+        moved = Snapshot(self._codec, self._path, stage, self._content)
+        moved._etag = self._etag
+        return moved
+
     def fields(self) -> dict[str, Any]:
         """Return the state fields by name, in order; new values each time."""
         return self._codec.decode_leniently(self._content)

@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 
 from kinesis.declared import FieldInfo, Kind, fields_of
 from kinesis.errors import InvalidStateError, did_you_mean
-from kinesis.snapshots.reading import BAD, Fault, Path, Reader, pretty
+from kinesis.snapshots.kinds import pretty
+from kinesis.snapshots.reading import BAD, Fault, Path, Reader
 
 __all__ = ["Fault", "check", "check_config"]
 

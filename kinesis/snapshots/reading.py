@@ -9,7 +9,6 @@ are made of in the end is left to `msgspec.convert`.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import types
 import typing
 from collections import abc, deque
@@ -19,12 +18,12 @@ from typing import Any
 import attrs
 import msgspec
 
-from kinesis.declared.annotations import substitute
 from kinesis.errors import did_you_mean
 from kinesis.snapshots.canonical import NUMBERS, count_odd_numbers
+from kinesis.snapshots.kinds import Part, bare, parts_of, pretty
 from kinesis.snapshots.shapes import class_of, from_data, to_data
 
-__all__ = ["BAD", "Fault", "Part", "Reader", "parts_of", "pretty"]
+__all__ = ["BAD", "Fault", "Path", "Reader"]
 
 Path = tuple[str | int, ...]
 
@@ -71,15 +70,6 @@ class Fault:
         return f"{self.where}: {self.problem}" if self.path else self.problem
 
 
-@attrs.frozen
-class Part:
-    """One attribute of a class of values."""
-
-    type: Any
-    required: bool
-    attribute: str  # its name on an instance; the key may differ
-
-
 class Reader:
     """
     Reads values and collects what is wrong with them in `faults`.
@@ -98,10 +88,10 @@ class Reader:
     def read(self, kind: Any, value: Any, at: Path = ()) -> Any:
         """Return *value* as a new value of type *kind*, or `BAD` with faults."""
         before = len(self.faults)
-        found = self._walk(_bare(kind), value, at)
+        found = self._walk(bare(kind), value, at)
         if found is _NO_WALK:
             found = self._leaf(kind, value, at)
-        elif len(self.faults) == before and _bare(kind) is not kind:
+        elif len(self.faults) == before and bare(kind) is not kind:
             found = self._leaf(kind, found, at)  # bounds on the container itself
         return BAD if len(self.faults) > before else found
 
@@ -133,6 +123,8 @@ class Reader:
     def _union(self, kind: Any, value: Any, at: Path) -> Any:
         """Read the only alternative that *value* can be, so that its parts show."""
         options = [each for each in typing.get_args(kind) if each is not type(None)]
+        if value is None and len(options) < len(typing.get_args(kind)):
+            return None
         if self._is_plain(value):
             return _NO_WALK
         if len(options) > 1:
@@ -145,9 +137,11 @@ class Reader:
 
     def _items(self, cls: Any, kind: Any, items: list[Any], at: Path) -> Any:
         """Read the items of an array."""
-        types_ = typing.get_args(kind) or (Any,)
-        if cls is tuple and not (len(types_) == 2 and types_[1] is Ellipsis):
-            if typing.get_args(kind) and len(types_) != len(items):
+        types_ = typing.get_args(kind)
+        if typing.get_origin(kind) is None:  # bare, as ``list``
+            types_ = (Any,)
+        elif cls is tuple and types_[1:] != (Ellipsis,):
+            if len(types_) != len(items):
                 return self.fault(
                     at, f"expected {len(types_)} items, found {len(items)}"
                 )
@@ -179,7 +173,7 @@ class Reader:
 
     def _key(self, kind: Any, key: Any, at: Path) -> Any:
         """Read a key, which in JSON is text whatever its type."""
-        if not isinstance(key, str) or _bare(kind) in {str, Any}:
+        if not isinstance(key, str) or bare(kind) in {str, Any}:
             return self._leaf(kind, key, at)
         try:
             read = msgspec.convert({key: None}, dict[kind, None], str_keys=True)
@@ -219,15 +213,15 @@ class Reader:
         elif not self._ours and count_odd_numbers(value):
             return self.fault(at, "NaN and infinity are not accepted")
         try:
-            if _bare(kind) in {Any, object}:
+            if bare(kind) in {Any, object}:
                 msgspec.json.encode(value, enc_hook=to_data)
                 return copy.deepcopy(value)
             return msgspec.convert(value, kind, dec_hook=from_data)
         except msgspec.ValidationError as error:
             return self.fault(at, self._misfit(kind, value, str(error)))
         except Exception:  # a type or a value that has no form in JSON
-            if isinstance(kind, type) and isinstance(value, kind):
-                return value
+            if kind is not Any and isinstance(kind, type) and isinstance(value, kind):
+                return value  # as a setting can be
             return self.fault(at, self._misfit(kind, value, "Expected"))
 
     def _number(self, kind: Any, value: str) -> Any:
@@ -266,22 +260,9 @@ def _is_about_the_type(reason: str) -> bool:
 _NO_WALK: Any = object()
 
 
-def _bare(kind: Any) -> Any:
-    """Return *kind* without annotations, aliases and new names for it."""
-    while True:
-        if typing.get_origin(kind) is typing.Annotated:
-            kind = typing.get_args(kind)[0]
-        elif isinstance(kind, typing.NewType):
-            kind = kind.__supertype__
-        elif type(kind).__name__ == "TypeAliasType":
-            kind = kind.__value__
-        else:
-            return kind
-
-
 def _has_parts_like(kind: Any, value: Any) -> bool:
     """Return whether *value*, which has parts, could be of type *kind*."""
-    cls = class_of(_bare(kind))
+    cls = class_of(bare(kind))
     cls = _ABSTRACT.get(cls, cls)
     if cls in _ARRAYS:
         return isinstance(value, _ARRAYS[cls][0])
@@ -295,92 +276,3 @@ def _as_mapping(cls: type, parts: Mapping[str, Part], value: Any) -> Any:
     if not isinstance(value, cls):
         return value
     return {key: getattr(value, part.attribute) for key, part in parts.items()}
-
-
-def parts_of(kind: Any) -> Mapping[str, Part] | None:
-    """Return the constructor arguments of a class of values; None for others."""
-    kind = _bare(kind)
-    cls = class_of(kind)
-    if not isinstance(cls, type):
-        return None
-    try:
-        found = _parts(cls)
-    except Exception:  # names that cannot be resolved: msgspec says so better
-        return None
-    if found is None:
-        return None
-    names = getattr(cls, "__parameters__", ())
-    bound = dict(zip(names, typing.get_args(kind), strict=False))
-    return {
-        key: attrs.evolve(part, type=substitute(part.type, bound))
-        for key, part in found.items()
-    }
-
-
-def _parts(cls: Any) -> dict[str, Part] | None:
-    """Return the constructor arguments of a class, with their types resolved."""
-    if issubclass(cls, msgspec.Struct):
-        return _struct_parts(cls)
-    if "__attrs_attrs__" in cls.__dict__:
-        hints = typing.get_type_hints(cls, include_extras=True)
-        return {
-            each.alias or each.name: Part(
-                hints.get(each.name, Any), each.default is attrs.NOTHING, each.name
-            )
-            for each in attrs.fields(cls)
-            if each.init
-        }
-    if typing.is_typeddict(cls):
-        hints = typing.get_type_hints(cls, include_extras=True)
-        needed = cls.__required_keys__
-        return {key: Part(kind, key in needed, key) for key, kind in hints.items()}
-    if dataclasses.is_dataclass(cls):
-        return _dataclass_parts(cls)
-    return None
-
-
-def _struct_parts(cls: type[msgspec.Struct]) -> dict[str, Part] | None:
-    """Return the arguments of a Struct whose JSON form is an object of its fields."""
-    config = cls.__struct_config__
-    fields = msgspec.structs.fields(cls)
-    renamed = any(each.encode_name != each.name for each in fields)
-    if config.tag is not None or config.array_like or renamed:
-        return None  # its JSON form is msgspec's to know
-    return {each.name: Part(each.type, each.required, each.name) for each in fields}
-
-
-def _dataclass_parts(cls: Any) -> dict[str, Part]:
-    """Return the arguments of a dataclass."""
-    hints = typing.get_type_hints(cls, include_extras=True)
-    missing = dataclasses.MISSING
-    return {
-        each.name: Part(
-            hints[each.name],
-            each.default is missing and each.default_factory is missing,
-            each.name,
-        )
-        for each in dataclasses.fields(cls)
-        if each.init
-    }
-
-
-def pretty(kind: Any) -> str:
-    """Return a type as people say it: ``int or None``, ``'a' or 'b'``."""
-    kind = _bare(kind)
-    origin = typing.get_origin(kind)
-    if origin in {typing.Union, types.UnionType}:
-        return " or ".join(map(pretty, typing.get_args(kind)))
-    if origin is typing.Literal:
-        return " or ".join(map(repr, typing.get_args(kind)))
-    if kind is type(None):
-        return "None"
-    members = getattr(kind, "__members__", None)
-    if members is not None:
-        return " or ".join(repr(each.value) for each in members.values())
-    if origin is not None:
-        inner = ", ".join(
-            "..." if each is Ellipsis else pretty(each)
-            for each in typing.get_args(kind)
-        )
-        return f"{getattr(origin, '__name__', origin)}[{inner}]"
-    return getattr(kind, "__name__", str(kind))

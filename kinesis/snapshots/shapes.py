@@ -75,7 +75,7 @@ def _shape(info: inspect.Type, seen: set[Any]) -> Shape:
     if isinstance(info, inspect.AnyType | inspect.RawType):
         return ANYTHING
     if isinstance(info, inspect.CustomType):
-        return _custom(info.cls, seen)
+        return _custom(info.cls)
     if isinstance(info, inspect.EnumType) and issubclass(info.cls, enum.Flag):
         return Shape(problem=f"{info.cls.__name__} is a Flag; use an int")
     own = Shape(floats=isinstance(info, inspect.FloatType)) | _own(info)
@@ -124,15 +124,11 @@ def _parts(info: inspect.Type) -> Iterator[inspect.Type]:
         yield each.type
 
 
-def _custom(kind: Any, seen: set[Any]) -> Shape:
+def _custom(kind: Any) -> Shape:
     """Return the shape of a type that msgspec leaves to us."""
     cls = class_of(kind)
-    if cls is object:
+    if cls is object or cls is deque:  # msgspec does not say of what a deque is
         return ANYTHING
-    if cls is deque:
-        items = typing.get_args(kind) or (Any,)
-        inner = _shape(inspect.type_info(items[0]), seen)
-        return Shape(Order.CANONICAL, mutable=True) | inner
     if isinstance(cls, type) and issubclass(cls, PurePath):
         return Shape()
     name = getattr(cls, "__name__", repr(kind))
@@ -180,9 +176,10 @@ def from_data(kind: Any, data: Any) -> Any:
         return data
     if cls is deque:
         items = (typing.get_args(kind) or (Any,))[0]
+        data = list(data) if isinstance(data, deque) else data
         return deque(msgspec.convert(data, list[items], dec_hook=from_data))  # type: ignore[valid-type]  # known at run time only
     if isinstance(cls, type) and issubclass(cls, PurePath):
-        if isinstance(data, str):
+        if isinstance(data, str | cls):
             return cls(data)
         raise ValueError(f"Expected `str`, got `{type(data).__name__}`")
     raise TypeError(f"{getattr(cls, '__name__', cls)} has no form in JSON")
