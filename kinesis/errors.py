@@ -14,6 +14,7 @@ What can go wrong, as one tree::
     │   ├── ETagMismatchError (RuntimeError)    somebody else changed the state first
     │   ├── InvalidStateError (ValueError)      values that do not fit the fields' types
     │   ├── ConfigError (ValueError)            a file with faults, all of them listed
+    │   ├── ListenError (OSError)               the address cannot be listened on
     │   └── ForkedError (RuntimeError)          a runtime used in a forked child
     ├── gone
     │   ├── ActivationError (RuntimeError)      it never reached STARTED
@@ -21,7 +22,8 @@ What can go wrong, as one tree::
     │   ├── ContainerStoppingError (RuntimeError) no more adds: the container stops
     │   └── PeerMessagingDisabledError (RuntimeError) it does not talk to siblings now
     ├── busy
-    │   └── MailboxFullError (RuntimeError)     the bound is reached
+    │   ├── MailboxFullError (RuntimeError)     the bound is reached
+    │   └── TooManyReadersError (RuntimeError)  no place for another event reader
     ├── late
     │   ├── DeadlineError (TimeoutError)        a hook outlived its deadline
     │   ├── ReplyTimeoutError (TimeoutError)    no answer in time
@@ -152,6 +154,13 @@ class ConfigError(KinesisError, ValueError):
     faults: tuple[object, ...]
 
 
+class ListenError(KinesisError, OSError):
+    """The HTTP server cannot have that address, or use that certificate."""
+
+    host: str
+    port: int
+
+
 class ForkedError(KinesisError, RuntimeError):
     """A runtime was used in a forked child, which has none of its threads."""
 
@@ -191,6 +200,12 @@ class MailboxFullError(KinesisError, RuntimeError):
 
     path: str
     bound: int
+
+
+class TooManyReadersError(KinesisError, RuntimeError):
+    """The event hub has as many readers as it may."""
+
+    most: int
 
 
 class DeadlineError(KinesisError, TimeoutError):

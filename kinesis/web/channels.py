@@ -1,0 +1,386 @@
+"""
+One connection, and the tasks that answer its requests.
+
+Waitress reads a whole request on its loop, then hands the channel to a thread of
+the pool, whose task writes the answer. The subclasses here add the deadlines, the
+problem documents, the access log, and streams that let go of their thread.
+
+Who may do what: the loop's thread alone opens, reads and closes a socket. Threads
+of the pool write through `outbuf_lock`; what else they want done they hand over
+with `Listener.call`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from waitress.channel import ClientDisconnected, HTTPChannel
+from waitress.task import ErrorTask, WSGITask
+from waitress.utilities import build_http_date
+
+from kinesis.web.parsing import Fault, Parser
+from kinesis.web.problems import MEDIA_TYPE, document, title_of
+from kinesis.web.streams import TASK_KEY, Detached, EventStream
+
+if TYPE_CHECKING:
+    from kinesis.web.listener import Listener
+
+log = logging.getLogger("kinesis.http")
+
+TRACE_KEY = "kinesis.trace"  # where in the environ the application leaves a trace id
+CLIENT_LEFT = 499  # nginx's number for a client that did not wait for the answer
+
+DISCARD_SECONDS = 2.0  # how long, and
+DISCARD_BYTES = 8 * 2**20  # how much of a refused request is read and thrown away
+
+
+class Answer:
+    """
+    What both kinds of task do, the application's and the one for refusals.
+
+    Mixed in before a task of waitress's.
+    """
+
+    body_bytes = 0
+
+    def service(self: Any) -> None:
+        """
+        Answer the request, and log that.
+
+        Not waitress's own `service`, which takes an `OSError` of the application
+        for one of the socket's.
+        """
+        began = self.channel.server.monotonic()
+        try:
+            self.start()
+            self.execute()
+            self.finish()
+        except ClientDisconnected:
+            self.status = f"{CLIENT_LEFT} Client Left"
+            raise
+        except Detached:
+            raise
+        except BaseException as error:  # SystemExit in a handler is its failure too
+            self.fail(error)
+        finally:
+            self.channel.server.log_access(self, began)
+
+    def write(self: Any, data: bytes) -> None:
+        """Send *data*; for HEAD the headers alone."""
+        if self.request.command == "HEAD":
+            data = b""
+        self.body_bytes += len(data)
+        super().write(data)  # type: ignore[misc]  # the task that this is mixed into
+
+    def finish(self: Any) -> None:
+        """End the answer; for HEAD without the last, empty chunk of a body."""
+        if self.request.command == "HEAD":
+            self.write(b"")
+            self.chunked_response = False
+        super().finish()  # type: ignore[misc]  # the task that this is mixed into
+
+    def build_response_header(self: Any) -> bytes:
+        """Tell the client to ask elsewhere next time, if the server is stopping."""
+        if self.channel.server.draining:
+            self.set_close_on_finish()
+        head: bytes = super().build_response_header()  # type: ignore[misc]  # as above
+        return head
+
+    def fail(self: Any, error: BaseException) -> None:
+        """Log *error*; answer 500 if no answer has begun, else break it off."""
+        number = os.urandom(6).hex()
+        target = self.request.request_uri
+        log.error(
+            "%s %s failed [%s]",
+            self.request.command,
+            target,
+            number,
+            exc_info=error,
+            extra={"path": self.channel.server.path, "error_id": number},
+        )
+        if self.wrote_header:
+            self.close_on_finish = True
+            return
+        detail = f"The request failed. The log has the reason, as {number}."
+        body = document(500, detail, instance=self.request.path, id=number)
+        self.send_problem(500, body)
+
+    def send_problem(self: Any, status: int, body: bytes) -> None:
+        """Make *body* the whole answer."""
+        self.complete = True
+        self.status = f"{status} {title_of(status)}"
+        self.response_headers = [("Content-Type", MEDIA_TYPE)]
+        self.content_length = len(body)
+        self.content_bytes_written = 0
+        if self.close_on_finish:
+            self.set_close_on_finish()
+        self.write(body)
+
+
+class ApplicationTask(Answer, WSGITask):  # type: ignore[misc]  # waitress is not typed
+    """Let the application answer."""
+
+    def get_environment(self) -> dict[str, Any]:
+        """Return the environ, in which event streams find their task."""
+        environ: dict[str, Any] = super().get_environment()
+        environ[TASK_KEY] = self
+        environ["SERVER_SOFTWARE"] = "kinesis"
+        return environ
+
+
+class RefusalTask(Answer, ErrorTask):  # type: ignore[misc]  # waitress is not typed
+    """Say what is wrong with the request, then close the connection."""
+
+    def execute(self) -> None:
+        """Send the problem document; called by `service`."""
+        error = self.request.error
+        self.version = "1.1"  # ours; the client's may be what is wrong
+        self.channel.unread = True
+        self.close_on_finish = True
+        instance = self.request.path or None
+        self.send_problem(
+            error.code, document(error.code, error.body, instance=instance)
+        )
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
+    """A connection; see the module for who may touch what."""
+
+    task_class = ApplicationTask
+    error_task_class = RefusalTask
+    parser_class = Parser
+
+    server: Listener
+    requests: list[Parser]  # whole ones; the first is being answered
+    stream: EventStream | None = None  # set while one has let go of its thread
+    streamed = False
+    unread = False  # the client may still be sending what has been refused
+    discarding: float | None = None  # since when it is read and thrown away
+    discarded = 0
+    request_began = 0.0
+    _activity = 0.0
+
+    # Waitress notes the time of day here, which may be set back or forward, and
+    # then every client would look idle, or none ever again.
+    @property
+    def last_activity(self) -> float:
+        """The moment when bytes came or went last, on the monotonic clock."""
+        return self._activity
+
+    @last_activity.setter
+    def last_activity(self, time_of_day: float) -> None:
+        self._activity = self.server.monotonic()
+
+    # --- on the loop's thread ---
+
+    def received(self, data: bytes) -> bool:
+        """Take bytes from the client; note when each request began."""
+        before = self.request
+        taken: bool = super().received(data)
+        if self.request is not before:
+            self.request_began = self.server.monotonic()
+        return taken
+
+    def readable(self) -> bool:
+        """Whether the loop should read; waitress's rules, or to throw away."""
+        return self.discarding is not None or super().readable()
+
+    def handle_read(self) -> None:
+        """Read; after a refusal only to let the client get to the answer."""
+        try:
+            data = self.recv(self.adj.recv_bytes)
+        except OSError:
+            self.handle_close()
+            return
+        if not data:  # `recv` has closed the channel; in TLS, perhaps not enough yet
+            return
+        if self.discarding is None:
+            self._activity = self.server.monotonic()
+            self.received(data)
+        else:
+            self._discard(len(data))
+
+    def _discard(self, count: int) -> None:
+        """Throw *count* bytes away; close when it has been enough of that."""
+        self.discarded += count
+        if self.discarded > DISCARD_BYTES:
+            self.handle_close()
+
+    def handle_write(self) -> None:
+        """Send what waits; then close, or first let a refused client finish."""
+        if not self.unread or self.will_close or not self.close_when_flushed:
+            super().handle_write()
+            return
+        self._flush_exception(self._flush_some)
+        if self.connected and not self.total_outbufs_len and not self.will_close:
+            self._begin_discarding()
+
+    def _begin_discarding(self) -> None:
+        """
+        End our side of the connection, and read on for a while.
+
+        To close a socket that has unread input resets the connection, and the
+        answer may be lost with it (RFC 9112, 9.6).
+        """
+        self.close_when_flushed = False
+        self.discarding = self.server.monotonic()
+        try:
+            self.end_of_output()
+        except OSError:  # the client has gone already
+            self.handle_close()
+
+    def end_of_output(self) -> None:
+        """Tell the client that nothing more will come."""
+        self.socket.shutdown(1)
+
+    def overdue(self, now: float) -> str | None:
+        """Return which deadline this connection has missed, if one."""
+        limits = self.server.limits
+        if self.discarding is not None:
+            return "refused" if now - self.discarding > DISCARD_SECONDS else None
+        silent = now - self._activity
+        if self.total_outbufs_len:
+            return "slow reader" if silent > limits.write_timeout else None
+        if self.requests:
+            self.request_began = now  # the next one is not read meanwhile
+            return None
+        if self.request is not None:
+            late = now - self.request_began > limits.request_timeout
+            return "slow request" if late else None
+        return "idle" if silent > limits.idle_timeout else None
+
+    def is_quiet(self, now: float, linger: float) -> bool:
+        """
+        Return whether a stopping server may close this connection.
+
+        *linger* seconds are left for a request that is on its way, more for one
+        that has arrived in part and for a stream's last bytes.
+        """
+        silent = now - self._activity
+        if self.streamed:
+            return self.stream is None and silent > 3 * linger
+        if self.requests or self.total_outbufs_len:
+            return False
+        return silent > linger * (1 if self.is_between_requests() else 3)
+
+    def is_between_requests(self) -> bool:
+        """Return whether nothing of a next request has arrived."""
+        return self.request is None
+
+    def refuse(self, fault: Fault, retry_after: float | None = None) -> None:
+        """
+        Answer the request at hand without a thread of the pool, and close.
+
+        On the loop, or by the task that has just ended: nobody else is writing.
+        """
+        request = self.requests[0] if self.requests else self.request
+        for waiting in self.requests:
+            waiting.close()
+        self.requests = []
+        self.unread = True
+        answer = refusal(fault, request, retry_after, self.server.threads.time())
+        with self.outbuf_lock:
+            self.outbufs[-1].append(answer)
+            self.current_outbuf_count += len(answer)
+            self.total_outbufs_len += len(answer)
+            self.close_when_flushed = True
+        self.server.log_refusal(self, request, fault)
+
+    def handle_close(self) -> None:
+        """Close the connection and what hangs on it."""
+        super().handle_close()
+        if self.request is not None:
+            self.request.close()
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            stream.left()
+
+    # --- on threads of the pool, and others ---
+
+    def service(self) -> None:
+        """Answer one request; a stream only begins here."""
+        try:
+            super().service()
+        except Detached as detached:
+            self._keep(detached.stream)
+
+    def _keep(self, stream: EventStream) -> None:
+        """
+        Leave the request running, without a thread, for the stream.
+
+        Under the lock, since the loop may be closing the channel: it either finds
+        the stream, or has closed before, and then we tell the stream.
+        """
+        self.requests[0].close()
+        with self.outbuf_lock:
+            kept = self.connected
+            if kept:
+                self.streamed, self.stream = True, stream
+        if kept:
+            stream.begin()
+        else:
+            stream.left()
+        self.server.pull_trigger()
+
+    def end_stream(self) -> None:
+        """Close the connection once everything has been sent."""
+        with self.requests_lock:
+            self.close_when_flushed = True
+            waiting, self.requests = self.requests, []
+        for request in waiting:
+            request.close()
+        self.server.call(self._forget_stream)
+
+    def _forget_stream(self) -> None:
+        """Let go of a stream that has ended; on the loop."""
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            stream.left()
+
+    def cut(self) -> None:
+        """Close on the loop at once, unsent bytes or not."""
+        self.server.call(self._cut)
+
+    def _cut(self) -> None:
+        """Close unless that has happened; on the loop."""
+        if self.socket is not None:
+            self.handle_close()
+
+    def _flush_some(self, do_close: bool = True) -> bool:
+        """
+        Send what the socket takes, under the lock.
+
+        Waitress leaves the lock out when no request is running, and a thread
+        that sends ``100 Continue`` just then sends the same bytes.
+        """
+        with self.outbuf_lock:
+            sent: bool = super()._flush_some(do_close=do_close)
+        return sent
+
+    def send(self, data: bytes, do_close: bool = True) -> int:
+        """Send what the socket takes; a dead one is closed on the loop alone."""
+        close = do_close and self.server.is_loop()
+        sent: int = super().send(data, do_close=close)
+        return sent
+
+
+def refusal(
+    fault: Fault, request: Parser | None, retry_after: float | None, now: float
+) -> bytes:
+    """Return all the bytes of an answer that says *fault*."""
+    path = getattr(request, "path", "") or None
+    command = getattr(request, "command", "")
+    body = document(fault.status, fault.detail, instance=path)
+    lines = [
+        f"HTTP/1.1 {fault.status} {title_of(fault.status)}",
+        "Connection: close",
+        f"Content-Length: {len(body)}",
+        f"Content-Type: {MEDIA_TYPE}",
+        f"Date: {build_http_date(now)}",
+    ]
+    if retry_after is not None:
+        lines.append(f"Retry-After: {retry_after:.0f}")
+    head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+    return head if command == "HEAD" else head + body

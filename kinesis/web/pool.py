@@ -1,0 +1,92 @@
+"""
+The threads that run requests.
+
+Waitress brings a dispatcher of its own; this one takes its threads and its queue
+from a `Threads`, joins what it started, and can tell how much waits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from kinesis.concurrency import Queue, Thread, Threads
+
+log = logging.getLogger("kinesis.http")
+
+
+class Job(Protocol):
+    """What a pool runs: a channel that holds a whole request."""
+
+    def service(self) -> object:
+        """Do it."""
+        ...
+
+
+class Pool:
+    """
+    *count* threads that take jobs in the order in which they came.
+
+    Thread safety: any thread may add jobs; start and stop it from one.
+    """
+
+    def __init__(self, threads: Threads, count: int, name: Callable[[int], str]):
+        self._threads = threads
+        self._count = count
+        self._name = name
+        self._queue: Queue[Job | None] = threads.queue()
+        self._started: list[Thread] = []
+        self._busy: set[int] = set()
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs no thread has taken yet."""
+        return self._queue.qsize()
+
+    @property
+    def busy(self) -> int:
+        """How many threads are running a job."""
+        return len(self._busy)
+
+    def start(self) -> None:
+        """
+        Start the threads.
+
+        Raises:
+            RuntimeError: The system refuses one; `stop` ends the others.
+        """
+        for number in range(1, self._count + 1):
+            work = partial(self._work, number)
+            self._started.append(self._threads.start(work, self._name(number)))
+
+    def _work(self, number: int) -> None:
+        """Run jobs until told to end; on each thread."""
+        while (job := self._queue.get()) is not None:
+            self._busy.add(number)
+            try:
+                job.service()
+            except BaseException:  # the thread must outlive whatever a request does
+                log.exception("a request failed outside of its handler")
+            finally:
+                self._busy.discard(number)
+                del job  # an idle thread must not keep a request alive
+
+    def add_task(self, job: Job) -> None:
+        """Run *job* once a thread is free. (Waitress's name for it.)"""
+        self._queue.put(job)
+
+    def stop(self, timeout: float) -> list[str]:
+        """
+        Run what waits, end the threads; return the names of those still running.
+
+        Args:
+            timeout: Seconds for all of them together.
+        """
+        deadline = self._threads.monotonic() + timeout
+        for _ in self._started:
+            self._queue.put(None)
+        for thread in self._started:
+            thread.join(max(0.0, deadline - self._threads.monotonic()))
+        return [thread.name for thread in self._started if thread.is_alive()]
