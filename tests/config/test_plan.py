@@ -671,12 +671,12 @@ def test_bytes_can_be_read_without_a_file(tmp_path: Path) -> None:
     assert plan == Plan("app")
 
 
-def test_every_setting_of_a_component_has_a_key() -> None:
+def test_every_setting_of_components_and_containers_has_a_key() -> None:
     """
-    A setting that is added to `Component` is not forgotten here.
+    A setting that is added to those classes is not forgotten here.
     """
     settings = {
-        name for name, field in fields_of(Component).items() if field.kind == "setting"
+        name for name, field in fields_of(Container).items() if field.kind == "setting"
     }
 
     assert settings - set(COMPONENT_KEYS) == set()
