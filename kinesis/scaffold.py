@@ -34,12 +34,12 @@ class Greeter(Component):
     """Greets whoever asks, and the world every so many seconds."""
 
     greeting: str = field(default="Hello")
-    every: float = field(default=1.0)
+    interval: float = field(default=1.0)
     greeted: int = field(default=0)
 
     def start(self) -> None:
         """Be the component's loop until it is asked to stop."""
-        while not self.stopping.wait(self.every):
+        while not self.stopping.wait(self.interval):
             with self.edit():
                 self.log.info(self.greet(Greet("world")))
 
@@ -58,7 +58,7 @@ components:
     type: components:Greeter
     config:
       greeting: ${GREETING:-Hello}
-      every: 1.0
+      interval: 1.0
     restart:
       when: on-failure
 """
@@ -74,7 +74,7 @@ from kinesis import Runtime
 def test_whoever_asks_is_greeted() -> None:
     """A message is answered, and counted in the state."""
     with Runtime(name="test") as runtime:
-        greeter = runtime.add(Greeter(name="greeter", every=60.0))
+        greeter = runtime.add(Greeter(name="greeter", interval=60.0))
 
         assert greeter.send(Greet("Ada")) == "Hello, Ada!"
         assert greeter.snapshot().greeted == 1
