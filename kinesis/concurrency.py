@@ -156,6 +156,14 @@ class Threads(Protocol):
         """Return the number of the calling thread."""
         ...
 
+    def in_main_thread(self) -> bool:
+        """Return whether the caller is the thread that gets the signals."""
+        ...
+
+    def names(self) -> dict[int, str]:
+        """Return the names of the threads that run now, by number."""
+        ...
+
     def stack(self, ident: int | None) -> str:
         """Return the stack of that thread now, as a traceback prints it."""
         ...
@@ -191,8 +199,8 @@ class SystemThreads:
     event = staticmethod(threading.Event)
     queue = staticmethod(SimpleQueue)
     monotonic = staticmethod(time.monotonic)
-    time = staticmethod(time.time)
     sleep = staticmethod(time.sleep)
+    time = staticmethod(time.time)  # last: from here on the name is this method
     get_ident = staticmethod(threading.get_ident)
 
     def start(
@@ -268,6 +276,14 @@ class SystemThreads:
         except ValueError:
             return False
         return True
+
+    def in_main_thread(self) -> bool:
+        """Return whether this is the main thread; see `Threads.in_main_thread`."""
+        return threading.current_thread() is threading.main_thread()
+
+    def names(self) -> dict[int, str]:
+        """Return the names of all threads; see `Threads.names`."""
+        return {t.ident: t.name for t in threading.enumerate() if t.ident is not None}
 
     def stack(self, ident: int | None) -> str:
         """Return the stack of a thread; see `Threads.stack`."""
