@@ -1,0 +1,357 @@
+"""
+A place in the tree, and everything that is known about who lives there.
+
+Whoever is outside of a component holds its `Cell` (inside a `Ref`), never the
+component: the cell stays the same over restarts and after the end.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Collection
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from kinesis.component import Component
+from kinesis.concurrency import Future, Thread
+from kinesis.errors import ComponentStoppedError, WaitTimeoutError, describe
+from kinesis.services import Services, report
+from kinesis.stages import Outcome, Stage
+
+if TYPE_CHECKING:
+    from kinesis.lifecycle import Lifecycle
+    from kinesis.serving import Serving
+    from kinesis.supervisor import Supervisor
+    from kinesis.timers import Timer
+
+log = logging.getLogger("kinesis")
+
+NOTES_KEPT = 200  # the newest lines of `why`
+
+
+class Kind(Enum):
+    """What a lifecycle reports to whoever decides about its component."""
+
+    STARTED = "started"
+    FAILED = "failed"  # a run failed: restart it, or let it fail for good
+    FINISHED = "finished by itself"
+    QUIET = "quiet"  # the run has ended, for a restart
+    STOPPED = "stopped"
+    TORN_DOWN = "torn down"
+
+
+@attrs.frozen(eq=False)
+class Report:
+    """
+    A fact about a child, for its supervisor.
+
+    *run* is the number of the incarnation it is about: one that is over is
+    counted, not obeyed.
+    """
+
+    cell: Cell
+    kind: Kind
+    run: int
+    outcome: Outcome | None = None
+    again_after: float | None = None  # what `restart_after` of the component said
+
+
+@attrs.frozen
+class Note:
+    """One line of what happened: when (seconds since the epoch), and what."""
+
+    time: float
+    text: str
+
+
+class Cell:
+    """
+    One place in the tree.
+
+    The lifecycle writes `stage` and `hung`, the supervisor the restart books,
+    anybody notes; all read. What is read may be stale by the time it is used.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_lock",
+        "_notes",
+        "_scheduled",
+        "_waiters",
+        "began",
+        "busy_since",
+        "by_hand",
+        "component",
+        "coming_since",
+        "ending_since",
+        "failures",
+        "hung",
+        "last",
+        "life",
+        "log",
+        "name",
+        "next_attempt",
+        "number",
+        "parent",
+        "path",
+        "peers_enabled",
+        "restarts",
+        "run",
+        "policy",
+        "services",
+        "serving",
+        "stage",
+        "stall_after",
+        "stalled",
+        "start_deadline",
+        "stop_deadline",
+        "suffix",
+        "supervised_by",
+        "supervisor",
+        "tell",
+    )
+
+    def __init__(
+        self,
+        component: Component,
+        path: str,
+        services: Services,
+        parent: Cell | None = None,
+    ) -> None:
+        self.component = component
+        self.name = component.name
+        # Copied: a hook may delete the attributes of its component.
+        self.policy = component.restart
+        self.start_deadline = component.start_deadline
+        self.stop_deadline = component.stop_deadline
+        self.stall_after = component.stall_after
+        self.path = path
+        self.parent = parent
+        self.services = services
+        self.supervisor: Supervisor | None = None  # of a container: decides below it
+        self.supervised_by: Supervisor | None = None  # decides about this one
+        self.life: Lifecycle | None = None
+        self.serving: Serving | None = None  # of the life
+        self.suffix = ""  # of the thread's name, where the plain one is taken
+        self.tell: Callable[[Report], bool] = _nobody  # where reports go
+        self.stage = Stage.SUBMITTED
+        self.run = 0  # incarnations so far
+        self.began: float | None = None  # when the present stage was entered
+        self.coming_since: float | None = None  # when this run began to come up
+        self.ending_since: float | None = None  # when this life began to end
+        self.number = -1  # in the order of reaching STARTED
+        self.busy_since: float | None = None  # when the running handler began
+        self.hung: str | None = None  # the stack of code that outlived a deadline
+        self.stalled: str | None = None  # the stack of a handler that takes long
+        self.by_hand = False  # stopped by somebody, to stay so
+        self.peers_enabled = True
+        self.failures = 0
+        self.restarts = 0
+        self.next_attempt: float | None = None  # monotonic moment, while backing off
+        self.last: Outcome | None = None  # of the last run or life that ended
+        self.log = _Log(log, {"path": path})
+        self._lock = services.threads.lock()
+        self._notes: deque[Note] = deque(maxlen=NOTES_KEPT)
+        self._scheduled: list[Timer] = []  # restarts and shutdowns, by control messages
+        self._waiters: list[tuple[Collection[Stage], Future[Stage]]] = []
+
+    # -- what happened ----------------------------------------------------------
+
+    def note(self, text: str) -> None:
+        """Keep one line of why it is where it is."""
+        self._notes.append(Note(self.services.threads.time(), text))
+
+    def notes(self) -> tuple[Note, ...]:
+        """Return the lines, oldest first."""
+        with self._lock:  # not for the deque: `copy` alone may meet an append
+            return tuple(self._notes.copy())
+
+    def ended(self, outcome: Outcome) -> None:
+        """Keep how a stage ended; note and log what failed."""
+        if not outcome.failed:
+            return
+        self.last = outcome
+        self.failures += 1
+        text = f"{outcome.hook or outcome.stage} failed: {describe(outcome.error)}"
+        self.note(text)
+        report(logging.ERROR, self.path, text, outcome.error)
+
+    def scheduled(self, timer: Timer) -> None:
+        """Remember a restart or shutdown that comes later."""
+        self._scheduled = [t for t in self._scheduled if t.call is not None]
+        self._scheduled.append(timer)
+
+    def cancel_scheduled(self) -> None:
+        """Forget every restart and shutdown that is scheduled."""
+        scheduled, self._scheduled = self._scheduled, []
+        for timer in scheduled:
+            timer.cancel()
+
+    def persist(self) -> None:
+        """Have the store keep the state now; a runtime without a store has none."""
+        self.note("asked to persist: the runtime has no store")
+
+    def forgotten(self) -> None:
+        """It is in the tree no more: end the listeners that listen to it alone."""
+        self.cancel_scheduled()
+        self.services.changes.gone(self.path)
+
+    def look_for_stall(self, now: float) -> None:
+        """Mark it as stalled, with the stack, if its handler runs for too long."""
+        since, life = self.busy_since, self.life
+        if since is None or life is None or self.stalled is not None:
+            return
+        if now - since < self.stall_after:
+            return
+        worker = life.serving.worker
+        stack = worker.stack() if worker is not None else ""
+        if self.busy_since != since:
+            return  # it has ended meanwhile
+        self.stalled = stack
+        what = life.serving.handler_name()
+        text = f"stalled: {what} runs for {now - since:.1f} s"
+        self.note(text)
+        report(logging.WARNING, self.path, f"{text}. It is here:\n{stack}")
+
+    def recovered(self) -> None:
+        """Its handler has returned after all."""
+        self.stalled = None
+        self.note("recovered: the handler that took long has returned")
+        report(logging.WARNING, self.path, "recovered: no longer stalled")
+
+    # -- waiting for a stage ------------------------------------------------------
+
+    def enter(self, stage: Stage) -> None:
+        """Publish a new stage, and let those go who wait for it."""
+        previous, self.stage = self.stage, stage
+        self.began = self.services.threads.monotonic()
+        self._log_stage(previous, stage, self.began)
+        if self.serving is not None:
+            feed = self.serving.publishing.feed
+            feed.stage_changed(previous, stage)
+            if previous.state is not stage.state:
+                feed.state_changed(previous.state, stage.state)
+        if not self._waiters:
+            return
+        with self._lock:
+            met = [entry for entry in self._waiters if self._is_over(entry[0])]
+            self._waiters = [entry for entry in self._waiters if entry not in met]
+        for _, future in met:
+            future.set_result(stage)
+
+    def _log_stage(self, previous: Stage, stage: Stage, now: float) -> None:
+        """Log what people want to read: it came up, it went down, in what time."""
+        if stage is Stage.STARTED:
+            self.number = next(self.services.started)
+            seconds = now - (self.coming_since or now)
+            report(logging.INFO, self.path, "started", seconds=seconds)
+        elif previous is Stage.SUBMITTED or stage is Stage.RESTARTING:
+            self.coming_since, self.ending_since = now, None
+        if stage in _GOING and self.ending_since is None:
+            self.ending_since = now
+        elif stage is Stage.STOPPED or stage is Stage.TORN_DOWN and self.ending_since:
+            seconds = now - (self.ending_since or now)
+            report(logging.INFO, self.path, "stopped", seconds=seconds)
+            self.services.stopped.append((self.path, seconds))
+            self.ending_since = None
+
+    def _is_over(self, stages: Collection[Stage]) -> bool:
+        """Whether a wait for *stages* has ended: reached, or never to be reached."""
+        return self.stage in stages or self.stage is Stage.TORN_DOWN
+
+    def wait_for(self, stages: Collection[Stage], timeout: float | None) -> Stage:
+        """
+        Wait until one of *stages* is entered; return it.
+
+        Raises:
+            WaitTimeoutError: Not within *timeout* seconds.
+            ComponentStoppedError: It was torn down instead.
+        """
+        wanted = " or ".join(map(str, stages))
+        future: Future[Stage] = Future(self.services.threads, f"'{self.path}' {wanted}")
+        entry = (stages, future)
+        with self._lock:
+            self._waiters.append(entry)
+        if self._is_over(stages):
+            future.set_result(self.stage)
+        try:
+            reached = future.result(timeout)
+        except WaitTimeoutError:
+            raise WaitTimeoutError(
+                f"'{self.path}' was not {wanted} within {timeout:g} s: it is "
+                f"{self.status()}. Wait longer, or ask its why().",
+                path=self.path,
+                stage=self.stage,
+            ) from None
+        finally:
+            with self._lock:
+                if entry in self._waiters:
+                    self._waiters.remove(entry)
+        if reached not in stages:
+            raise ComponentStoppedError(
+                f"'{self.path}' was torn down before it was {wanted}. "
+                f"Its why() tells the reason.",
+                path=self.path,
+            )
+        return reached
+
+    def status(self) -> str:
+        """Return the stage and what is special about it, for people."""
+        now = self.services.threads.monotonic()
+        text = str(self.stage)
+        if (holding := self._waits_for()) is not None:
+            return f"{text}, waiting for {holding.path} {holding.status()}"
+        order = self.life.running() if self.life is not None else None
+        if order is not None and order.began is not None and self.stage not in _CALM:
+            limit = self.deadline(self.stage)
+            text += f" ({order.hook}, {now - order.began:.1f} s of {limit:g} s)"
+        if (attempt := self.next_attempt) is not None:
+            text += f" (next attempt in {max(0.0, attempt - now):.1f} s)"
+        if self.hung is not None:
+            text += " hung"
+        if self.stalled is not None:
+            text += " stalled"
+        return text
+
+    def _waits_for(self) -> Cell | None:
+        """Return the component whose activation this one waits for, if it does."""
+        if self.stage is Stage.STARTING and self.supervisor is not None:
+            return self.supervisor.holding
+        if self.stage is Stage.SUBMITTED and self.supervised_by is not None:
+            holding = self.supervised_by.holding
+            return holding if holding is not self else None
+        return None
+
+    def deadline(self, stage: Stage) -> float:
+        """Return the seconds that the hooks of *stage* may take."""
+        return self.start_deadline if stage in _WAY_UP else self.stop_deadline
+
+    def threads(self) -> list[Thread]:
+        """Return the threads that run this component's code, or did last."""
+        return self.life.threads() if self.life is not None else []
+
+    def __repr__(self) -> str:
+        return f"<{type(self.component).__name__} {self.path} [{self.status()}]>"
+
+
+class _Log(logging.LoggerAdapter[logging.Logger]):
+    """A logger whose lines carry the path beside what the caller adds."""
+
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
+        return msg, kwargs
+
+
+_WAY_UP = frozenset(
+    {Stage.PREINITIALIZING, Stage.INITIALIZING, Stage.STARTING, Stage.SUBMITTED}
+)
+_GOING = frozenset({Stage.STOPPING, Stage.ABORTING})
+_CALM = frozenset({Stage.STARTED, Stage.STOPPED, Stage.TORN_DOWN})
+
+
+def _nobody(_: Report) -> bool:
+    """Take no report: there is nobody who decides."""
+    return False

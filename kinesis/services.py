@@ -1,0 +1,138 @@
+"""
+What all the components of one runtime share.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Literal
+
+import attrs
+
+from kinesis.changes import Changes
+from kinesis.concurrency import Lock, Thread, Threads
+from kinesis.errors import ForkedError
+from kinesis.timers import Timers
+from kinesis.waits import WaitGraph
+
+log = logging.getLogger("kinesis")
+
+Transitions = Literal["parked", "new"]
+
+
+def _nothing() -> None:
+    """Be told, and do nothing."""
+
+
+@attrs.define(eq=False)
+class Services:
+    """
+    The threads, timers and books of one runtime.
+
+    Attributes:
+        name: The runtime's.
+        threads: Where threads, locks and time come from.
+        timers: Calls at a later time.
+        waits: Who waits for whom.
+        transitions: ``parked``: a transition may run on a thread that has run
+            others; ``new``: always on a new one.
+        changes: Where changes are announced, and who listens.
+        pid: The process that the threads live in; a forked child has none.
+        ref_of: Makes the `Ref` of a cell; set by the runtime.
+        on_finished: Called when a component has finished by itself.
+        started: Numbers components in the order in which they reach STARTED.
+        stopped: The paths torn down so far, and the seconds each took to stop;
+            kept from the moment the runtime stops.
+        find: Returns the `Ref` at a path, seen from a cell; set by the runtime.
+        crashes: How many exceptions reached the end of a thread of ours.
+    """
+
+    name: str
+    threads: Threads
+    transitions: Transitions = "parked"
+    pid: int = attrs.field(factory=os.getpid)
+    crashes: int = attrs.field(default=0, init=False)
+    timers: Timers = attrs.field(init=False)
+    waits: WaitGraph = attrs.field(init=False)
+    changes: Changes = attrs.field(init=False)
+    ref_of: Callable[[Any], Any] = attrs.field(init=False)
+    find: Callable[[Any, str], Any] = attrs.field(init=False)
+    on_finished: Callable[[], object] = attrs.field(default=_nothing, init=False)
+    started: itertools.count[int] = attrs.field(factory=itertools.count, init=False)
+    stopped: deque[tuple[str, float]] = attrs.field(factory=deque, init=False)
+    _ended: list[Thread] = attrs.field(factory=list, init=False)
+    _books: Lock = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.timers = Timers(self.threads, self.name)
+        self.waits = WaitGraph(self.threads)
+        self.changes = Changes(self.threads, self.name)
+        self._books = self.threads.lock()
+
+    def leave_behind(self, threads: list[Thread]) -> None:
+        """Keep the threads of a component that is gone, to be joined at the end."""
+        with self._books:
+            self._ended = [t for t in (*self._ended, *threads) if t.is_alive()]
+
+    def left_behind(self) -> list[Thread]:
+        """Return the threads of components that are gone and that still run."""
+        with self._books:
+            return [t for t in self._ended if t.is_alive()]
+
+    def crashed(self, where: str, error: BaseException) -> None:
+        """Log and count what a thread of ours raised and nobody handled."""
+        with self._books:
+            self.crashes += 1
+        report(logging.CRITICAL, where, "unhandled in a thread of kinesis", error)
+
+    def check_process(self) -> None:
+        """
+        Refuse to work in a forked child, which has none of the threads.
+
+        Raises:
+            ForkedError: This is not the process that made the runtime.
+        """
+        if os.getpid() != self.pid:
+            raise ForkedError(
+                f"the runtime '{self.name}' belongs to process {self.pid}: a forked "
+                f"child has none of its threads. Make a Runtime after the fork, or "
+                f"start the child with multiprocessing's 'spawn'."
+            )
+
+
+def report(
+    level: int,
+    path: str,
+    text: str,
+    error: BaseException | None = None,
+    **extra: object,
+) -> None:
+    """
+    Write one log line about *path*; whatever fails in it stays in it.
+
+    Logging is code of others: a full disk, a handler that raises or an exception
+    whose ``__str__`` raises must not stop a lifecycle.
+    """
+    if not log.isEnabledFor(level):
+        return
+    try:
+        info = (type(error), error, error.__traceback__) if error is not None else None
+        log.log(level, text, exc_info=info, extra={"path": path, **extra})
+    except BaseException as second:  # said on stderr instead
+        report_plainly(path, text, second)
+
+
+def report_plainly(path: str, text: str, error: BaseException) -> None:
+    """Say on stderr what the log could not take."""
+    import sys  # lazy: this is the way out of a broken log
+
+    try:
+        stream = sys.__stderr__
+        if stream is not None:
+            stream.write(f"kinesis: {path}: {text} (log: {type(error).__name__})\n")
+    except (OSError, ValueError):
+        return  # stderr is closed: there is nobody left to tell

@@ -1,0 +1,149 @@
+"""
+A thread that does what it is ordered to, one order after another.
+
+A component's code runs on workers and nowhere else. An order's end is handed on
+from a ``finally``, so whatever the code does (return, raise anything at all,
+delete its own attributes), somebody learns of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from kinesis.concurrency import Thread, Threads
+from kinesis.stages import Outcome, Result, Stage
+from kinesis.timers import Timer
+
+Hook = tuple[str, Callable[[], object]]
+
+
+class Order:
+    """
+    The hooks of one stage, to be run on one worker.
+
+    Made before any hook runs: once the system is out of memory or threads there
+    is nothing left to allocate for handing on how it ended.
+    """
+
+    __slots__ = (
+        "abandoned",
+        "again_after",
+        "began",
+        "error",
+        "hook",
+        "hooks",
+        "on_end",
+        "on_failure",
+        "returned",
+        "skip",
+        "skipped",
+        "stage",
+        "timer",
+        "worker",
+    )
+
+    def __init__(
+        self,
+        stage: Stage,
+        hooks: Sequence[Hook],
+        on_end: Callable[[Order], object],
+        skip: Callable[[], bool],
+        on_failure: Callable[[Order], float | None] | None = None,
+    ) -> None:
+        self.stage = stage
+        self.hooks = tuple(hooks)
+        self.on_end = on_end  # called on the worker's thread, in a `finally`
+        self.skip = skip  # asked before each hook: leave the rest out?
+        self.on_failure = on_failure  # asked on the worker's thread after a raise
+        self.hook: str | None = None  # the one that runs, or ran last
+        self.began: float | None = None
+        self.returned = False
+        self.skipped = False
+        self.error: BaseException | None = None
+        self.again_after: float | None = None
+        self.abandoned = False
+        self.timer: Timer | None = None
+        self.worker: Worker | None = None
+
+    def run(self) -> None:
+        """Run the hooks, unless there is no more need to."""
+        for name, function in self.hooks:
+            self.hook = name  # before the question: who asks to skip looks at it
+            if self.skip():
+                self.skipped = True
+                return
+            function()
+
+    def outcome(self) -> Outcome:
+        """Return how it ended."""
+        if self.returned:
+            return Outcome(Result.RETURNED, self.stage, self.hook)
+        return Outcome(Result.RAISED, self.stage, self.hook, self.error)
+
+    def __repr__(self) -> str:
+        names = ", ".join(name for name, _ in self.hooks)
+        return f"<Order {self.stage}: {names or 'no hooks'}>"
+
+
+class Worker:
+    """
+    One thread and the orders that wait for it.
+
+    Args:
+        threads: Where the thread comes from.
+        name: The thread's name; says the component's path.
+        enter: Run first, on the new thread.
+
+    Raises:
+        RuntimeError: The system refuses another thread.
+
+    Thread safety: any thread may give orders; `busy` may be stale.
+    """
+
+    __slots__ = ("_enter", "_orders", "_threads", "busy", "thread")
+
+    def __init__(
+        self, threads: Threads, name: str, enter: Callable[[Worker], object]
+    ) -> None:
+        self._threads = threads
+        self._orders = threads.queue()
+        self._enter = enter
+        self.busy: Order | None = None
+        self.thread: Thread = threads.start(self._run, name)
+
+    def give(self, order: Order) -> None:
+        """Run *order* after those given before."""
+        order.worker = self
+        self._orders.put(order)
+
+    def end(self) -> None:
+        """End the thread after the orders given before."""
+        self._orders.put(None)
+
+    def stack(self) -> str:
+        """Return where the thread is now, as a traceback prints it."""
+        return self._threads.stack(self.thread.ident)
+
+    def _run(self) -> None:
+        """Do orders until told to end."""
+        self._enter(self)
+        while (order := self._orders.get()) is not None:
+            self.busy = order
+            self._perform(order)
+            self.busy = order = None
+
+    def _perform(self, order: Order) -> None:
+        """Run one order; hand on how it ended, however it did."""
+        try:
+            order.began = self._threads.monotonic()
+            order.run()
+            order.returned = True
+        except BaseException as error:  # an outcome: the lifecycle handles it
+            order.error = error
+            if order.on_failure is not None:
+                order.again_after = order.on_failure(order)
+        finally:
+            order.on_end(order)
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.thread.name} {self.busy or 'idle'}>"
