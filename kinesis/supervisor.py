@@ -1,0 +1,423 @@
+"""
+The thread that supervises a container's children.
+
+It takes what happens out of its inbox, has `Books.decide` decide, and carries
+out the actions: orders to lifecycles, timers, answers. It runs no code of users
+and waits for nothing but its inbox.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable
+
+from kinesis.cells import Cell
+from kinesis.concurrency import Empty, Future, Queue, Thread
+from kinesis.errors import (
+    ActivationError,
+    ComponentStoppedError,
+    ContainerStoppingError,
+    DuplicateNameError,
+    describe,
+)
+from kinesis.lifecycle import Lifecycle
+from kinesis.restarts import Strategy
+from kinesis.services import report
+from kinesis.stages import Outcome, Result, Stage
+from kinesis.supervision import (
+    Action,
+    Add,
+    Ask,
+    Began,
+    Begin,
+    Books,
+    Do,
+    End,
+    Ended,
+    Escalate,
+    Happening,
+    Reply,
+    Say,
+    Settle,
+    Tell,
+    Wait,
+    Waited,
+    Wish,
+    explain,
+)
+
+
+class Answer(Reply):
+    """A reply that somebody may wait for."""
+
+    __slots__ = ("_undo", "cell", "future")
+
+    def __init__(self, cell: Cell, undo: Callable[[], object] | None = None) -> None:
+        self.cell = cell
+        self.future: Future[Cell] = Future(cell.services.threads, f"'{cell.path}'")
+        self._undo = undo  # takes the waits out of the graph again
+
+    def resolve(self) -> None:
+        """It is done."""
+        self._settle()
+        self.future.set_result(self.cell)
+
+    def reject(self, error: BaseException) -> None:
+        """It will not be done."""
+        self._settle()
+        self.future.set_exception(error)
+
+    def _settle(self) -> None:
+        undo, self._undo = self._undo, None
+        if undo is not None:
+            undo()
+
+
+class Supervisor:
+    """
+    Supervises the children of the container in *cell*.
+
+    It is also the token of that container's activations, in the wait-for graph:
+    `holder` is the path of the child that is coming up.
+
+    Thread safety: any thread may call any public method.
+    """
+
+    def __init__(self, cell: Cell, strategy: Strategy) -> None:
+        self.cell = cell
+        self.books = Books(strategy)
+        self.holder: Hashable = None
+        self.holding: Cell | None = None  # the child that is coming up
+        self._services = cell.services
+        self._inbox: Queue[Happening | None] = self._services.threads.queue()
+        self._closed = False
+        self._thread: Thread | None = None
+        self._lock = self._services.threads.lock()
+        self._began: Callable[[Outcome], object] | None = None
+        self._ended: Callable[[], object] | None = None
+        self._act_on = {
+            Tell: self._tell,
+            Wait: self._wait,
+            Settle: self._settle,
+            Began: self._say_began,
+            Ended: self._say_ended,
+            Escalate: self._escalate,
+            Say: self._say,
+        }
+
+    # -- the body of the container's lifecycle -----------------------------------
+
+    def begin(self, done: Callable[[Outcome], object]) -> None:
+        """Bring the children up in order; call *done* with how it went."""
+        self._began = done
+        try:
+            self._ensure_thread()
+        except RuntimeError as error:
+            done(Outcome(Result.RAISED, Stage.STARTING, None, error))
+            return
+        self.put(Begin())
+
+    def end(self, done: Callable[[], object]) -> None:
+        """Take the children down, the last started first; call *done* then."""
+        self._ended = done
+        if self._thread is None:
+            done()
+            return
+        self.put(End())
+
+    def _ensure_thread(self) -> None:
+        """Start the thread, unless it runs; in another life on a new inbox."""
+        with self._lock:
+            if self._thread is not None and not self._closed:
+                return
+            if self._closed:
+                self._inbox = self._services.threads.queue()
+                self._closed = False
+            inbox = self._inbox
+            self._thread = self._services.threads.start(
+                lambda: self._run(inbox), f"kinesis:{self.cell.path}"
+            )
+
+    def close(self) -> None:
+        """End the thread once the inbox is empty; refuse what comes later."""
+        with self._lock:
+            self._closed = True
+            inbox = self._inbox
+            started = self._thread is not None
+        inbox.put(None)
+        if not started:
+            self._refuse_rest(inbox)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether children come up now: the container has begun to."""
+        return self._thread is not None
+
+    def register(self, child: Cell) -> None:
+        """Take a child that comes up together with the container."""
+        child.tell = self.put
+        child.supervised_by = self
+        self.books.register(child)
+
+    def threads(self) -> list[Thread]:
+        """Return the thread, if it was ever started."""
+        return [self._thread] if self._thread is not None else []
+
+    # -- requests ----------------------------------------------------------------------
+
+    def add(self, newcomer: Cell, node: Hashable = None, wait: bool = True) -> Answer:
+        """
+        Have *newcomer* come up in its turn.
+
+        Args:
+            node: Who waits for it in the wait-for graph, None if nobody inside.
+            wait: Whether the caller waits; only then may it come up at once,
+                inside the activation that waits for *node*.
+        """
+        newcomer.tell = self.put
+        newcomer.supervised_by = self
+        if node is None or not wait:
+            answer = Answer(newcomer)
+            self._request(Add(newcomer, answer), answer)
+            return answer
+        nested, undo = self._note_waits(newcomer, node)
+        answer = Answer(newcomer, undo)
+        self._request(Add(newcomer, answer, nested), answer)
+        return answer
+
+    def _note_waits(
+        self, newcomer: Cell, node: Hashable
+    ) -> tuple[Hashable, Callable[[], None]]:
+        """Enter the adder's wait; return whether the token's holder waits for it."""
+        waits = self._services.waits
+        path = newcomer.path
+        with waits.locked() as edges:
+            nested = self.holder if edges.reaches(self, node) is not None else None
+            edges.add(node, path)
+            if nested is None:
+                edges.add(path, self)
+
+        def undo() -> None:
+            with waits.locked() as edges:
+                edges.remove(node, path)
+                if nested is None:
+                    edges.remove(path, self)
+
+        return nested, undo
+
+    def ask(self, wish: Wish, cell: Cell, by: str) -> Answer:
+        """Have something done with one child."""
+        answer = Answer(cell)
+        self._request(Ask(wish, cell, answer, by), answer)
+        return answer
+
+    def _request(self, happening: Happening, answer: Answer) -> None:
+        """Put a request into the inbox, or answer it if nobody would."""
+        if not self.put(happening):
+            answer.reject(_stopping(self.cell.path))
+
+    def put(self, happening: Happening) -> bool:
+        """Accept *happening* and see to it that it is decided, or refuse it."""
+        inbox = self._inbox
+        if self._closed:
+            return False
+        inbox.put(happening)
+        if self._closed:  # it may have come behind the end: look again
+            self._refuse_rest(inbox)
+        return True
+
+    def _refuse_rest(self, inbox: Queue[Happening | None]) -> None:
+        """Answer the requests that nobody will decide; several threads may."""
+        ended = False
+        while True:
+            try:
+                left = inbox.get_nowait()
+            except Empty:
+                break
+            ended = ended or left is None
+            if isinstance(left, Add | Ask):
+                left.reply.reject(_stopping(self.cell.path))
+        if ended:
+            inbox.put(None)  # the thread's own sign to end
+
+    # -- the thread -------------------------------------------------------------------
+
+    def _run(self, inbox: Queue[Happening | None]) -> None:
+        """Decide and act until closed."""
+        now = self._services.threads.monotonic
+        while (happening := inbox.get()) is not None:
+            self._decide(happening, now())
+        self._refuse_rest(inbox)
+
+    def _decide(self, happening: Happening, now: float) -> None:
+        """Decide about one happening; nothing that fails in it ends the thread."""
+        try:
+            actions = self.books.decide(happening, now)
+        except BaseException as error:
+            self._services.crashed(self.cell.path, error)
+            return
+        for action in actions:
+            try:
+                self._act(action)
+            except BaseException as error:
+                self._services.crashed(self.cell.path, error)
+        if self.books.finished_now:
+            self._services.on_finished()
+
+    def _act(self, action: Action) -> None:
+        self._act_on[type(action)](action)  # type: ignore[operator]  # by its type
+
+    def _tell(self, action: Tell) -> None:
+        """Give an order to a child's lifecycle."""
+        cell, life = action.cell, action.cell.life
+        cell.next_attempt = None
+        match action.what:
+            case Do.ACTIVATE:
+                self._activate(cell)
+            case Do.FORGET:
+                self._services.leave_behind(cell.threads())
+                cell.forgotten()
+            case Do.RESTART if life is not None:
+                life.restart()
+            case Do.START_AGAIN if life is not None:
+                life.start_again()
+            case Do.FAIL if life is not None:
+                life.fail()
+            case Do.STOP if life is not None:
+                life.stop(tear_down=False)
+            case Do.TEAR_DOWN if life is not None:
+                life.stop(tear_down=True)
+        self._hold()
+
+    def _activate(self, cell: Cell) -> None:
+        """Begin a life, the first or another one."""
+        cell.component.__dict__.setdefault("name", cell.name)
+        cell.life = life = Lifecycle(cell, cell.supervisor)
+        cell.serving = life.serving
+        cell.component._kinesis = life.inside
+        cell.stage = Stage.SUBMITTED
+        self._hold()
+        try:
+            life.activate()
+        except RuntimeError as error:  # its TORN_DOWN is on the way
+            text = (
+                f"no thread for it: {describe(error)}. Look at `ulimit -u`, at the "
+                f"threads of this process and at vm.max_map_count."
+            )
+            cell.note(text)
+            report(logging.ERROR, cell.path, text)
+
+    def _hold(self) -> None:
+        """Publish which child is coming up; under the graph's lock."""
+        stack = self.books.stack
+        top = stack[-1].cell if stack else None
+        if top is self.holding:
+            return
+        with self._services.waits.locked():
+            self.holding = top
+            self.holder = top.path if top is not None else None
+
+    def _wait(self, action: Wait) -> None:
+        """Come back later; a stop makes the wait void."""
+        cell, token = action.cell, action.token
+        timers = self._services.timers
+        if cell is not None:
+            cell.next_attempt = self._services.threads.monotonic() + action.seconds
+        timers.call_later(action.seconds, lambda: self.put(Waited(cell, token)))
+
+    def _settle(self, action: Settle) -> None:
+        """Answer who waits."""
+        self._hold()
+        cell = action.cell
+        if action.error is not None and cell is not None and cell.life is None:
+            cell.component._kinesis = None  # it was never taken in
+        if action.error is None:
+            action.reply.resolve()
+        else:
+            action.reply.reject(self._error(action))
+
+    def _error(self, action: Settle) -> BaseException:
+        """Return the error that says why not."""
+        cell = action.cell
+        path = cell.path if cell is not None else self.cell.path
+        if action.stopping:
+            return _stopping(self.cell.path)
+        if action.error == "taken" and cell is not None:
+            return DuplicateNameError(
+                f"'{self.cell.path}' has a component '{cell.name}' already. Give the "
+                f"new one another name, or remove the old one first.",
+                path=self.cell.path,
+                name=cell.name,
+            )
+        if action.error == "failed":
+            return activation_error(path, action.outcome)
+        return ComponentStoppedError(
+            f"'{path}' is {action.error}: it cannot start now. Wait with "
+            f"wait_stopped(), or add a new one.",
+            path=path,
+        )
+
+    def _say_began(self, action: Began) -> None:
+        self._hold()
+        done, self._began = self._began, None
+        if done is None:
+            return
+        if action.outcome is None:
+            done(Outcome(Result.RETURNED, Stage.STARTING))
+            return
+        path = action.cell.path if action.cell is not None else self.cell.path
+        error = activation_error(path, action.outcome)
+        done(Outcome(Result.RAISED, Stage.STARTING, action.outcome.hook, error))
+
+    def _say_ended(self, _: Ended) -> None:
+        self._hold()
+        done, self._ended = self._ended, None
+        if done is not None:
+            done()
+
+    def _escalate(self, action: Escalate) -> None:
+        """Tell the container's own lifecycle that it has failed."""
+        text = f"failed because of '{action.cell.path}': {explain(action.outcome)}"
+        self.cell.note(text)
+        report(logging.ERROR, self.cell.path, text)
+        if self.cell.life is not None:
+            self.cell.life.body_failed(action.outcome)
+
+    def _say(self, action: Say) -> None:
+        action.cell.note(action.text)
+        level = logging.WARNING if action.failure else logging.INFO
+        report(level, action.cell.path, action.text)
+
+
+def _stopping(path: str) -> ContainerStoppingError:
+    """Say that a container takes nothing more."""
+    return ContainerStoppingError(
+        f"'{path}' stops or has stopped, and starts nothing more. Add it to another "
+        f"container, or once this one runs again.",
+        path=path,
+    )
+
+
+def activation_error(path: str, outcome: Outcome | None) -> ActivationError:
+    """Return what `add` raises, caused by what the hook raised."""
+    where = outcome.stage if outcome is not None else Stage.SUBMITTED
+    hook = outcome.hook if outcome is not None else None
+    if outcome is None or outcome.error is None:
+        error = ActivationError(
+            f"'{path}' did not start: it was stopped or removed in {where}.",
+            path=path,
+            stage=where,
+            hook=hook,
+        )
+        return error
+    if isinstance(outcome.error, ActivationError):  # a child's, on its way up
+        return outcome.error
+    error = ActivationError(
+        f"'{path}' did not start: {hook or where} failed in {where}: "
+        f"{describe(outcome.error)}. Mend that, and add it again.",
+        path=path,
+        stage=where,
+        hook=hook,
+    )
+    error.__cause__ = outcome.error
+    return error
