@@ -1,0 +1,541 @@
+"""
+What everybody outside of a component holds of it.
+
+A `Ref` stands for a place in the tree. It stays good over restarts, and after
+the end it still answers what can be answered. Nothing in it assumes that the
+component lives in this process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
+
+import attrs
+
+from kinesis import control
+from kinesis.cells import Cell, Note
+from kinesis.component import CURRENT, Component, Life
+from kinesis.errors import (
+    ComponentStoppedError,
+    MailboxFullError,
+    PeerMessagingDisabledError,
+    StageError,
+)
+from kinesis.handlers import Update
+from kinesis.messages import Message
+from kinesis.services import report
+from kinesis.serving import DEEPEST, DEPTH, Lane, Serving
+from kinesis.snapshots import Snapshot, check, codec_of
+from kinesis.stages import Outcome, Stage, State
+from kinesis.supervision import Wish, explain
+
+if TYPE_CHECKING:
+    from kinesis.changes import Callback, Change, Subscription
+
+C = TypeVar("C", bound=Component, covariant=True)
+R = TypeVar("R")
+
+SEND_TIMEOUT = 5.0  # seconds
+STAGE_TIMEOUT = 60.0  # seconds that stop(), start() and restart() wait
+
+_ENDED = (Stage.STOPPED, Stage.TORN_DOWN)
+
+
+@attrs.frozen
+class Report:
+    """
+    What became of a component so far.
+
+    Attributes:
+        restarts: How often it was started again.
+        failures: How many of its hooks raised or hung.
+        last: How the last failed run ended; None if none has.
+        hung: The stack of code that outlived its deadline, while it runs.
+        stalled: The stack of a handler that takes long, while it runs.
+        next_attempt: Seconds until it is started again, while it backs off.
+        messages: Of its mailbox; see `kinesis.mailbox.Counts`.
+    """
+
+    path: str
+    stage: Stage
+    state: State
+    status: str
+    run: int
+    restarts: int
+    failures: int
+    last: Outcome | None
+    hung: str | None
+    stalled: str | None
+    next_attempt: float | None
+    messages: Any
+    notes: tuple[Note, ...]
+
+    def __str__(self) -> str:
+        ended = f", last: {explain(self.last)}" if self.last is not None else ""
+        return (
+            f"{self.path} {self.status}: run {self.run}, {self.restarts} restarts, "
+            f"{self.failures} failures{ended}"
+        )
+
+
+class Ref(Generic[C]):
+    """
+    A component, seen from outside: ``Ref[Account]``.
+
+    Thread safety: any thread may call any method.
+    """
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+
+    # -- who and how ----------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """Where it is in the tree: ``/app/shop/stock``."""
+        return self._cell.path
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self._cell.name
+
+    @property
+    def type(self) -> type[C]:
+        """The component's class."""
+        return type(self._cell.component)  # type: ignore[return-value]  # made with it
+
+    @property
+    def stage(self) -> Stage:
+        """The stage it is in; it may have moved on by now."""
+        return self._cell.stage
+
+    @property
+    def state(self) -> State:
+        """ACTIVE from INITIALIZED to STARTED, else INACTIVE."""
+        return self._cell.stage.state
+
+    @property
+    def status(self) -> str:
+        """The stage and what is special about it, for people."""
+        return self._cell.status()
+
+    def report(self) -> Report:
+        """Return what became of it so far."""
+        cell = self._cell
+        attempt, now = cell.next_attempt, cell.services.threads.monotonic()
+        serving = cell.life.serving if cell.life is not None else None
+        return Report(
+            path=cell.path,
+            stage=cell.stage,
+            state=cell.stage.state,
+            status=cell.status(),
+            run=cell.run,
+            restarts=cell.restarts,
+            failures=cell.failures,
+            last=cell.last,
+            hung=cell.hung,
+            stalled=cell.stalled,
+            next_attempt=None if attempt is None else max(0.0, attempt - now),
+            messages=serving.mailbox.counts() if serving is not None else None,
+            notes=cell.notes(),
+        )
+
+    def why(self) -> tuple[str, ...]:
+        """
+        Return what brought it where it is, a line each, the newest last.
+
+        What its hooks raised, each restart with its delay, the limit reached, who
+        stopped it. The newest 200 lines are kept.
+        """
+        return tuple(note.text for note in self._cell.notes())
+
+    # -- waiting, and moving it ---------------------------------------------------------
+
+    def wait_for(self, stage: Stage, timeout: float | None = None) -> None:
+        """
+        Wait until it is in *stage*.
+
+        Args:
+            timeout: Seconds; None waits for ever.
+
+        Raises:
+            WaitTimeoutError: Not within *timeout*.
+            ComponentStoppedError: It was torn down instead.
+        """
+        self._cell.wait_for((stage,), timeout)
+
+    def wait_stopped(self, timeout: float | None = None) -> None:
+        """Wait until it is STOPPED or TORN_DOWN; see `wait_for`."""
+        self._cell.wait_for(_ENDED, timeout)
+
+    def stop(self, timeout: float | None = STAGE_TIMEOUT) -> None:
+        """
+        Stop it and wait for that; it stays in its container, STOPPED.
+
+        It stays so, whatever its restart policy, until `start`. Idempotent. Called
+        by the component itself, it does not wait.
+
+        Raises:
+            WaitTimeoutError: Not within *timeout* seconds; the stop goes on.
+        """
+        self._ask(Wish.STOP, timeout)
+
+    def start(self, timeout: float | None = STAGE_TIMEOUT) -> None:
+        """
+        Start it again after a stop, with a fresh restart budget, and wait for that.
+
+        Does nothing if it is STARTED.
+
+        Raises:
+            ActivationError: It did not start.
+            ContainerStoppingError: Its container stops.
+            WaitTimeoutError: Not within *timeout* seconds; the start goes on.
+        """
+        self._ask(Wish.START, timeout)
+
+    def restart(self, timeout: float | None = STAGE_TIMEOUT) -> None:
+        """
+        End its run, begin another one, and wait for that.
+
+        The container's strategy may name siblings to be restarted with it. It does
+        not count against the restart limit. Errors as in `start`.
+        """
+        self._ask(Wish.RESTART, timeout)
+
+    def _ask(self, wish: Wish, timeout: float | None, wait: bool = True) -> None:
+        """Have the container do it; wait, unless the component itself asks."""
+        cell = self._cell
+        cell.services.check_process()
+        supervisor = cell.supervised_by
+        if supervisor is None:
+            raise StageError(
+                f"'{cell.path}' is the root, or is in no container yet: nobody can "
+                f"{wish.value} it. Stop the runtime instead.",
+                path=cell.path,
+                stage=cell.stage,
+                event=wish.value,
+            )
+        inside = CURRENT.get()
+        by = f"'{inside.path}'" if inside is not None else "a caller outside"
+        answer = supervisor.ask(wish, cell, by)
+        if not wait or (inside and _is_at_or_below(inside.path, cell.path)):
+            return  # or it would wait for itself
+        answer.future.result(timeout)
+
+    # -- messages ----------------------------------------------------------------------
+
+    @overload
+    def send(self, message: Message[R], timeout: float | None = ...) -> R: ...
+    @overload
+    def send(self, message: object, timeout: float | None = ...) -> Any: ...
+    def send(self, message: object, timeout: float | None = SEND_TIMEOUT) -> Any:
+        """
+        Send *message*, wait for its handler, and return what that returned.
+
+        Messages of one sender are handled in the order sent. Inside of a handler
+        whose own sender waits, the time it has left is the most there is.
+
+        Args:
+            message: Immutable: it is shared with the component, not copied.
+            timeout: Seconds; None waits for ever.
+
+        Raises:
+            BaseException: What the handler raised: that same object.
+            ComponentStoppedError: It has stopped, or stopped before handling it.
+            MailboxFullError: There is no room, or it was dropped to make some.
+            PeerMessagingDisabledError: A sibling sends, and is not listened to.
+            ReplyTimeoutError: No answer in time; *began* says whether the handler
+                was running. If not, it never will.
+            UnhandledMessageError: It has no handler for that type of message.
+            WouldDeadlockError: It waits for the sender already.
+        """
+        serving = self._cell.serving
+        if serving is None or isinstance(message, control.Control):
+            return self._without_mailbox(message)
+        inside = CURRENT.get()
+        if inside is not None:
+            return self._send_inside(serving, inside, message, timeout)
+        if serving.direct:
+            done, value = serving.handle_here(message, 0)
+            if done:
+                return value
+        return serving.mailbox.send(message, timeout)
+
+    def _send_inside(
+        self, serving: Serving, inside: Life, message: object, timeout: float | None
+    ) -> object:
+        """Send from inside a component: no longer than it has, no deadlock."""
+        self._check_peer(inside)
+        left = inside.time_left
+        if left is not None and (timeout is None or left < timeout):
+            timeout = left
+        node = inside.node
+        if serving.direct and DEPTH.get() < DEEPEST:
+            with self._cell.services.waits.edge(node, self._cell.path):
+                done, value = serving.handle_here(message, DEPTH.get() + 1)
+            if done:
+                return value
+        return serving.mailbox.send(message, timeout, inside.path, waiter=node)
+
+    def _check_peer(self, inside: Life) -> None:
+        """Refuse a sibling's message where peers are not listened to."""
+        cell = self._cell
+        if cell.peers_enabled or cell.parent is None:
+            return
+        if inside.path.rpartition("/")[0] == cell.parent.path != cell.path:
+            raise PeerMessagingDisabledError(
+                f"'{cell.path}' takes no messages from its siblings now, and "
+                f"'{inside.path}' is one. Send EnablePeerMessaging first.",
+                path=cell.path,
+            )
+
+    def post(self, message: object, timeout: float | None = SEND_TIMEOUT) -> None:
+        """
+        Let *message* in and do not wait for its handler.
+
+        What the handler raises is logged and counted. *timeout* only counts where
+        the mailbox is full and its overflow is ``wait``. Errors as in `send`, but
+        for those of the answer.
+        """
+        serving = self._cell.serving
+        if serving is None or isinstance(message, control.Control):
+            self._without_mailbox(message)
+            return
+        inside = CURRENT.get()
+        if inside is None:
+            serving.mailbox.post(message, timeout=timeout)
+            return
+        self._check_peer(inside)
+        serving.mailbox.post(message, inside.path, timeout=timeout, waiter=inside.node)
+
+    def send_all(
+        self, messages: Sequence[object], timeout: float | None = SEND_TIMEOUT
+    ) -> list[Any]:
+        """
+        Send *messages* as one transaction and return the replies, in order.
+
+        They are handled one after another with nothing in between. If one fails,
+        the state is what it was before the first: equal content and types, not
+        the same objects; private attributes are not restored. Nothing of a failed
+        transaction is announced. Errors as in `send`.
+        """
+        serving = self._serving()
+        inside = CURRENT.get()
+        if inside is None:
+            replies = serving.mailbox.send_all(messages, timeout)
+        else:
+            self._check_peer(inside)
+            left = inside.time_left
+            if left is not None and (timeout is None or left < timeout):
+                timeout = left
+            replies = serving.mailbox.send_all(
+                messages, timeout, inside.path, waiter=inside.node
+            )
+        return cast("list[Any]", replies)
+
+    @overload
+    async def asend(self, message: Message[R], timeout: float | None = ...) -> R: ...
+    @overload
+    async def asend(self, message: object, timeout: float | None = ...) -> Any: ...
+    async def asend(self, message: object, timeout: float | None = SEND_TIMEOUT) -> Any:
+        """
+        Send *message* from a coroutine, without blocking its event loop.
+
+        As `send`, for any asyncio event loop. A coroutine that is cancelled takes
+        its message out, unless its handler has begun.
+        """
+        import asyncio  # lazy: only those who use it pay for it
+
+        serving = self._cell.serving
+        if serving is None or isinstance(message, control.Control):
+            return self._without_mailbox(message)
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+
+        def wake() -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        pending = serving.mailbox.submit(
+            message,
+            timeout=timeout,
+            then=lambda _: loop.call_soon_threadsafe(wake),
+        )
+        try:
+            await asyncio.wait_for(waiter, timeout)
+        except (TimeoutError, asyncio.CancelledError) as error:
+            pending.withdraw()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        return pending.result(0)
+
+    def _serving(self) -> Serving:
+        """Return what handles its messages, or say that nothing does."""
+        serving = self._cell.serving
+        if serving is None:
+            raise self._not_alive()
+        return serving
+
+    def _not_alive(self) -> ComponentStoppedError:
+        return ComponentStoppedError(
+            f"'{self.path}' is {self._cell.status()}: it takes no messages yet, or no "
+            f"more. Wait for it with wait_for(Stage.STARTED).",
+            path=self.path,
+        )
+
+    def _without_mailbox(self, message: object) -> None:
+        """Carry out a control message: it passes ahead of all that waits."""
+        if not isinstance(message, control.Control):
+            raise self._not_alive()
+        match message:
+            case control.Restart():
+                self._ask(Wish.RESTART, None, wait=False)
+            case control.Shutdown():
+                self._ask(Wish.STOP, None, wait=False)
+            case control.RestartAfter(seconds):
+                self._schedule(seconds, control.Restart())
+            case control.ShutdownAfter(seconds):
+                self._schedule(seconds, control.Shutdown())
+            case control.CancelAfter(seconds):
+                self._schedule(seconds, control.Cancel(), cancels=False)
+            case control.Cancel():
+                self._cell.cancel_scheduled()
+            case control.RestartMailbox():
+                self._serving().mailbox.control(Lane.RENEW)
+            case control.EnablePeerMessaging():
+                self._cell.peers_enabled = True
+            case control.DisablePeerMessaging():
+                self._cell.peers_enabled = False
+            case control.NotifyPeers(told):
+                self._notify_peers(told)
+            case control.Persist():
+                self._cell.persist()
+
+    def _schedule(
+        self, seconds: float, message: control.Control, cancels: bool = True
+    ) -> None:
+        """Send *message* in *seconds*; with *cancels* a `Cancel` forgets it."""
+        timers = self._cell.services.timers
+        timer = timers.call_later(seconds, lambda: self._without_mailbox(message))
+        if cancels:
+            self._cell.scheduled(timer)
+
+    def _notify_peers(self, message: object) -> None:
+        """Post *message* to each sibling that listens to siblings."""
+        parent = self._cell.parent
+        supervisor = parent.supervisor if parent is not None else None
+        for child in supervisor.books.in_order() if supervisor is not None else ():
+            peer = child.cell
+            if peer is self._cell or not peer.peers_enabled:
+                continue
+            try:
+                Ref(peer).post(message, timeout=0.0)
+            except (ComponentStoppedError, MailboxFullError) as error:
+                report(logging.WARNING, peer.path, f"not notified: {error}")
+
+    # -- state -----------------------------------------------------------------------
+
+    def snapshot(self, timeout: float | None = SEND_TIMEOUT) -> Snapshot:
+        """
+        Return the state of now, detached: nothing changes it.
+
+        Taken between messages. While a handler runs it is the state from before
+        it, and a sender that got its answer sees at least what that did. Only the
+        first look at a component may wait for a running handler.
+
+        Raises:
+            InvalidStateError: A value of the state cannot be encoded.
+            WaitTimeoutError: It was the first look, and a handler ran for longer
+                than *timeout* seconds.
+        """
+        serving = self._cell.serving
+        if serving is not None:
+            return serving.snapshot(timeout)
+        cell = self._cell  # not begun: nobody changes it
+        codec = codec_of(type(cell.component))
+        return Snapshot(codec, cell.path, cell.stage, codec.encode(cell.component))
+
+    def update(
+        self,
+        fields: Mapping[str, Any] | Snapshot,
+        etag: str | None = None,
+        timeout: float | None = SEND_TIMEOUT,
+    ) -> Snapshot:
+        """
+        Set *fields*, if the state is still the one that *etag* is of.
+
+        Goes through the mailbox, so no handler runs meanwhile. The values are
+        checked first, against the fields' types.
+
+        Args:
+            fields: Values by name; of a snapshot, all of its fields.
+            etag: The ETag the state must have; None: whatever it has.
+
+        Returns:
+            The state after it, with its ETag.
+
+        Raises:
+            ETagMismatchError: The state has changed since; nothing was changed.
+            InvalidStateError: Every value that does not fit, named.
+        """
+        values = fields.fields() if isinstance(fields, Snapshot) else fields
+        checked = check(self.type, values, partial=True, path=self.path)
+        return cast("Snapshot", self.send(Update(checked, etag), timeout))
+
+    # -- changes ---------------------------------------------------------------------
+
+    def callback(
+        self,
+        function: Callable[[Any], object],
+        first: bool = False,
+        deadline: float = 4.0,
+        kinds: Collection[type[Change]] | None = None,
+    ) -> Callback:
+        """
+        Have *function* called with each change, here and below.
+
+        See `kinesis.changes.Changes.callback`; ``close()`` what it returns.
+        """
+        return self._cell.services.changes.callback(
+            self.path, function, first, deadline, True, *_given(kinds)
+        )
+
+    def subscribe(
+        self,
+        max: int = 1000,
+        overflow: Literal["drop-oldest", "wait"] = "drop-oldest",
+        kinds: Collection[type[Change]] | None = None,
+    ) -> Subscription:
+        """
+        Return an iterable of the changes, here and below.
+
+        See `kinesis.changes.Changes.subscribe`; use it in ``with``.
+        """
+        return self._cell.services.changes.subscribe(
+            self.path, max, overflow, True, *_given(kinds)
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ref) and other._cell is self._cell
+
+    def __hash__(self) -> int:
+        return hash(self._cell.path)
+
+    def __repr__(self) -> str:
+        cell = self._cell
+        return f"<Ref {cell.path} {type(cell.component).__name__} [{cell.status()}]>"
+
+
+def _given(kinds: Collection[type[Change]] | None) -> tuple[Any, ...]:
+    """Return *kinds* as an argument, if they are given."""
+    return () if kinds is None else (kinds,)
+
+
+def _is_at_or_below(path: str, top: str) -> bool:
+    """Whether *path* is *top* or something in it."""
+    return path == top or path.startswith(f"{top}/")
