@@ -19,21 +19,29 @@ PACKAGE = Path(__file__).parents[1] / "kinesis"
 # A package (web, testing, ...) is one name here: inside, its modules import one
 # another as they like.
 LAYERS = [
+    # no threads made by anything but the seam
     {"errors"},
     {"concurrency"},
+    # values, tables and small tools
     {"stages", "restarts", "timers", "waits", "mailbox", "declared", "messages"},
-    {"control", "signals", "delivery", "snapshots"},
-    {"subscriptions"},
-    {"changes"},
-    {"component", "services", "workers"},
-    {"cells", "serving"},
-    {"inside"},
+    {"control", "snapshots", "changes"},
+    # what people subclass
+    {"component"},
+    # one component: its place, its messages, its stages
+    {"handlers", "services", "workers"},
+    {"cells", "publishing"},
+    {"serving", "supervision", "reports"},
+    {"inside", "refs"},
     {"lifecycle"},
-    {"supervision", "refs"},
+    # many of them
+    {"supervisor"},
     {"container"},
-    {"web", "persistence", "config", "interrupts"},
+    # a program; these meet only in the runtime
+    {"web", "persistence", "config", "interrupts", "systemd", "leave"},
+    {"reloading"},
     {"runtime"},
-    {"leave", "safe_handler", "scaffold", "testing"},
+    # what people call
+    {"safe_handler", "scaffold", "testing"},
     {"logs"},
     {"cli"},
     {"__init__", "__main__"},
