@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from kinesis.cli import cli
+from kinesis.stages import render
+
 ROOT = Path(__file__).parents[1]
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
@@ -139,6 +142,36 @@ def test_coverage_is_held() -> None:
     assert coverage["run"]["branch"] is True
     assert coverage["report"]["fail_under"] >= 95
     assert "coverage report" in MAKEFILE
+
+
+@pytest.mark.parametrize("form", ["text", "mermaid"])
+def test_the_docs_draw_the_table_that_the_machine_follows(form: str) -> None:
+    """
+    docs/stages.md has what `kinesis stages` prints, to the letter.
+    """
+    page = (ROOT / "docs" / "stages.md").read_text(encoding="utf-8")
+
+    assert f"```{form}\n{render(form).rstrip()}\n```\n" in page
+
+
+def test_the_docs_name_every_command_and_option() -> None:
+    """
+    docs/command.md speaks of all that `kinesis --help` knows.
+    """
+    page = (ROOT / "docs" / "command.md").read_text(encoding="utf-8")
+    options = {
+        option
+        for command in cli.commands.values()
+        for parameter in command.params
+        for option in parameter.opts
+        if option.startswith("--")
+    }
+    missing = {
+        *(name for name in cli.commands if f"kinesis {name}" not in page),
+        *(option for option in options if option not in page),
+    }
+
+    assert not missing
 
 
 def test_the_changelog_speaks_of_what_comes_next() -> None:
