@@ -305,11 +305,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
             deadline: The moment at which what is left is cut.
             linger: Seconds for a request that is on its way.
         """
-        if self._cut_at is not None:
-            return
-        waiting = -1
-        while waiting != len(self.active_channels):
-            waiting = len(self.active_channels)
+        for _ in range(BACKLOG // ACCEPTED_AT_ONCE):
             self.handle_accept()
         self.draining = True
         wasyncore.dispatcher.close(self)  # the socket alone: `close` ends the trigger

@@ -324,6 +324,58 @@ def test_a_refusal_written_by_the_loop_is_flushed_and_closes(ends):
     assert client.recv(10) == b""
 
 
+def test_a_socket_that_fails_closes_its_channel(ends, listener):
+    """
+    Whether it is read, or its output ended.
+    """
+
+    def fail(*args: object) -> None:
+        raise OSError("it is gone")
+
+    _, channel = ends
+    channel.end_of_output = fail
+    channel.unread = channel.close_when_flushed = True
+    channel.handle_write()
+
+    assert listener.channels() == []
+
+    with contextlib.closing(socket.create_connection(listener.getsockname())):
+        listener.handle_accept()
+        (channel,) = listener.channels()
+        channel.recv = fail
+        channel.handle_read()
+
+        assert listener.channels() == []
+
+
+def test_a_cut_of_what_is_closed_does_nothing(ends, listener):
+    """
+    Two may want it at once.
+    """
+    _, channel = ends
+    channel.cut()
+    channel.cut()
+    listener._make_calls()
+
+    assert listener.channels() == []
+
+
+def test_a_client_gone_while_it_is_accepted_is_forgotten(listener, monkeypatch):
+    """
+    Its socket is closed; the loop goes on.
+    """
+
+    def fail(connection: socket.socket) -> None:
+        raise OSError("it is gone")
+
+    monkeypatch.setattr(listener, "set_socket_options", fail)
+    with contextlib.closing(socket.create_connection(listener.getsockname())) as client:
+        listener.handle_accept()
+
+        assert listener.channels() == []
+        assert client.recv(1) == b""
+
+
 def test_the_limits_are_what_is_taken_at_most():
     """
     Waitress's own are where it begins to refuse.

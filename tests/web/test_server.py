@@ -15,6 +15,7 @@ import pytest
 
 from kinesis.concurrency import SystemThreads
 from kinesis.errors import ListenError, StageError
+from kinesis.web import channels
 from kinesis.web import server as server_module
 from kinesis.web.server import HTTPServer, Load, bind, connections_within_files
 from tests.web.serving import (
@@ -510,6 +511,48 @@ class TestBusy:
             assert failures == []
 
 
+class TestTrouble:
+    def test_a_turn_of_the_loop_that_fails_is_logged_and_the_next_goes_on(
+        self, monkeypatch, caplog
+    ):
+        """
+        A mistake of ours must not end the server.
+        """
+        with serving() as server:
+            listener = server._running.listener
+            sweep, failures = listener._sweep, [ZeroDivisionError("ours")]
+
+            def fail(now: float) -> None:
+                if failures:
+                    raise failures.pop()
+                sweep(now)
+
+            monkeypatch.setattr(listener, "_sweep", fail)
+
+            assert ask(server, "/").status == 200
+            assert ask(server, "/").status == 200
+            assert "a turn of the loop failed" in caplog.text
+
+    def test_a_job_that_fails_does_not_end_its_thread(self, caplog):
+        """
+        Nor is it lost in silence.
+        """
+        failing = threading.Semaphore(0)
+
+        class Bad:
+            def service(self) -> None:
+                failing.release()
+                raise SystemExit(1)
+
+        with serving(threads_pool=1) as server:
+            server._running.pool.add_task(Bad())
+            wait_for(failing)
+
+            assert ask(server, "/").status == 200
+
+        assert "outside of its handler" in caplog.text
+
+
 class TestSlowClients:
     def test_many_idle_and_dripping_clients_do_not_delay_a_request(self):
         """
@@ -689,6 +732,16 @@ class TestBadInput:
             with pytest.raises(OSError):
                 for _ in range(1_000):
                     client.sendall(b"a" * 1_000_000)
+
+    def test_a_client_that_stays_after_a_refusal_is_cut(self, monkeypatch):
+        """
+        It had time enough to read why.
+        """
+        monkeypatch.setattr(channels, "DISCARD_SECONDS", 0.1)
+        with serving(idle_timeout=0.4) as server, connect(server) as client:
+            client.sendall(b"nonsense\r\n\r\n")
+            read_until(client, b"}")
+            eventually(lambda: server.load.connections == 0, "it is cut")
 
     @pytest.mark.parametrize(
         "garbage",

@@ -91,7 +91,8 @@ class TestOverTheServer:
                 eventually(lambda: server.load.streams == 200, "all listen")
 
                 assert threading.active_count() == before
-                assert server.load.busy == 0
+                eventually(lambda: server.load.busy == 0, "all threads are free")
+
                 assert ask(server, "/").body == b"hello"
 
                 for number in range(3):
@@ -648,6 +649,20 @@ class TestHub:
             stream.begin()
 
         assert (task.ends, late.ends) == (1, 1)
+
+    def test_a_reader_that_left_on_its_way_is_not_added(self):
+        """
+        Its place is free already.
+        """
+        with running() as hub:
+            stream = hub.open({TASK_KEY: FakeTask()})
+            stream.left()
+            hub._enter(stream, hub_module.everything, None)
+            eventually(hub._jobs.empty, "it is done")
+
+            assert hub.readers == 0
+
+        assert hub._readers == {}
 
     def test_a_hub_that_never_started_stops(self):
         """

@@ -262,6 +262,87 @@ def test_there_is_nothing_to_reload_without_tls():
         server.reload_certificate()
 
 
+class Broken:
+    """A TLS socket that has an error ready for everything."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+        self.shut = False
+
+    def fail(self, *args: object) -> None:
+        raise self.error
+
+    do_handshake = recv = send = unwrap = fail
+
+    def close(self) -> None:
+        self.shut = True
+
+    def pending(self) -> int:
+        return 0
+
+
+@contextlib.contextmanager
+def broken(error: OSError):
+    """Yield a TLS channel over such a socket, on a loop that nobody runs."""
+    with serving(cert=PEM) as server:
+        listener = server._running.listener
+        here, there = socket.socketpair()
+        with contextlib.closing(there):
+            channel = tls.TLSChannel(listener, here, ("there", 1), listener.adj, map={})
+            here.close()
+            channel.socket = Broken(error)
+            yield channel
+            if channel.socket is not None:
+                channel.handle_close()
+
+
+def test_a_handshake_waits_for_what_openssl_wants():
+    """
+    For reading always, for writing when it says so.
+    """
+    with broken(ssl.SSLWantWriteError()) as channel:
+        assert (channel.readable(), channel.writable()) == (True, False)
+
+        channel.handle_write()
+
+        assert (channel.readable(), channel.writable()) == (True, True)
+
+    with broken(ssl.SSLWantReadError()) as channel:
+        channel.handle_read()
+
+        assert (channel.readable(), channel.writable()) == (True, False)
+        assert not channel.is_between_requests()
+
+
+def test_a_record_that_is_not_whole_is_not_the_end():
+    """
+    The socket was readable, and still there is nothing to read.
+    """
+    with broken(ssl.SSLWantReadError()) as channel:
+        channel.shaken = True
+        channel.handle_read()
+
+        assert channel.connected
+        assert channel.send(b"x") == 0
+        assert channel.connected
+
+
+def test_an_error_of_tls_closes_the_connection():
+    """
+    Read on the loop it does at once; a thread that writes leaves that to the loop.
+    """
+    with broken(ssl.SSLError("bad record")) as channel:
+        channel.shaken = True
+
+        assert channel.send(b"x", do_close=False) == 0
+        assert (channel.connected, channel.will_close) == (True, True)
+
+        channel.handle_read()
+
+        assert not channel.connected
+        assert channel.send(b"x") == 0
+
+
 def test_old_versions_of_tls_are_refused():
     """
     1.2 and later are spoken.
