@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Delivery", "Step", "Worker"]
 
 RETRY = 1.0  # seconds until a line is tried again that the system refused
+GRACE = 0.1  # seconds that stuck threads get at the end, all together
 LONGEST_WAIT = 3600.0  # seconds; some systems refuse to wait for years
 
 
@@ -93,17 +94,20 @@ class Delivery:
         """Whether a line has been started."""
         return self._line is not None
 
-    def run(self, *, watched: bool) -> None:
+    def run(self, *, watched: bool) -> bool:
         """
-        Start the line, and the watch if *watched*, unless they run.
+        Start the line, and the watch if *watched*, unless they run; idempotent.
 
-        Idempotent.
+        Returns:
+            False if this has been closed, and nothing is started any more.
 
         Raises:
             RuntimeError: The system refuses another thread.
         """
         with self._starting:
-            self._run(watched)
+            if not self._closing:
+                self._run(watched)
+            return not self._closing
 
     def _run(self, watched: bool) -> None:
         """Start what does not run yet; one thread at a time is here."""
@@ -262,7 +266,7 @@ class Delivery:
             The names of the threads that still run a step, which hangs.
         """
         deadline = self._threads.monotonic() + timeout
-        with self._books:
+        with self._starting:
             first, self._closing = not self._closing, True
             line = self._line
         if line is None:
@@ -292,9 +296,17 @@ class Delivery:
                 line.deposed = True
                 self._stuck.append(line)
             stuck = list(self._stuck)
-        if line is not None and line.finished and line.thread is not None:
-            line.thread.join(max(0.0, deadline - self._threads.monotonic()))
-        return [each.name for each in stuck if each.worker is not None]
+        if line is not None and line.finished:
+            self._join(line, deadline)
+        grace = min(deadline, self._threads.monotonic() + GRACE)
+        return [each.name for each in stuck if not self._join(each, grace)]
+
+    def _join(self, line: _Line, deadline: float) -> bool:
+        """Wait for the thread of *line*; return whether it has ended."""
+        if line.thread is None or line.ident == self._threads.get_ident():
+            return False
+        line.thread.join(max(0.0, deadline - self._threads.monotonic()))
+        return not line.thread.is_alive()
 
 
 class _Line:

@@ -32,7 +32,7 @@ class Outbox:
 
     Args:
         queue: Of tuples, the makings of a change, and of errands to be called.
-        bound: How many of them may wait.
+        bound: How many of them may wait; passed by as many as put at once.
         tell_lost: The errand of telling what found the queue full.
     """
 
@@ -206,7 +206,7 @@ class Tree:
     def __init__(
         self, threads: Threads, outbox: Outbox, ready: Callable[[], bool]
     ) -> None:
-        self.listeners: set[Listener] = set()
+        self.listeners: dict[Listener, None] = {}  # in the order they came
         self.closed = False
         self._root = Node("/", None)
         self._outbox = outbox
@@ -243,7 +243,7 @@ class Tree:
                 return None
             node = self._make(listener.path)
             node.count(listener, +1)
-            self.listeners.add(listener)
+            self.listeners[listener] = None
             self._refresh(node)
             return node
 
@@ -252,7 +252,7 @@ class Tree:
         with self._books:
             if listener not in self.listeners:
                 return None
-            self.listeners.discard(listener)
+            del self.listeners[listener]
             node = self._make(listener.path)
             node.count(listener, -1)
             self._refresh(node)
@@ -285,10 +285,10 @@ class Tree:
                 if node.feed is not None:
                     node.feed.silence()
 
-    def clear(self) -> set[Listener]:
+    def clear(self) -> list[Listener]:
         """Take all listeners out and return them; the tree is closed."""
         with self._books:
-            listeners, self.listeners = self.listeners, set()
+            listeners, self.listeners = list(self.listeners), {}
             return listeners
 
     # The lock is held below.

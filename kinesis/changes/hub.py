@@ -218,9 +218,8 @@ class Changes:
 
     def _delivery_for(self, path: str, *, watched: bool) -> None:
         """See that there is a delivery thread, for a listener to *path*."""
-        if self._tree.closed:
+        if not self._delivery.run(watched=watched):
             raise self._too_late(path)
-        self._delivery.run(watched=watched)
 
     def _next_order(self) -> int:
         """Return a number higher than all before."""
@@ -253,7 +252,7 @@ class Changes:
     def _is_ready(self) -> bool:
         """Return whether somebody calls receivers of signals; start it if need be."""
         try:
-            self._delivery.run(watched=True)
+            return self._delivery.run(watched=True)
         except RuntimeError as error:
             log.error(
                 "receivers of changes are not called: %s. They will be, once "
@@ -262,7 +261,6 @@ class Changes:
                 extra={"path": f"/{self.name}"},
             )
             return False
-        return True
 
     def _returned(self, callback: object) -> None:
         """A call that was left behind has ended; on its own thread."""

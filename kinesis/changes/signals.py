@@ -19,6 +19,7 @@ before the subscriptions; see `kinesis.changes`.
 
 from __future__ import annotations
 
+import inspect
 from collections import deque
 from collections.abc import Callable, Generator, Hashable
 from functools import partial
@@ -43,6 +44,7 @@ __all__ = [
     "StageChange",
     "StateChange",
     "component_changed",
+    "identity",
     "stage_changed",
     "state_changed",
 ]
@@ -193,10 +195,13 @@ class ChangeSignal(blinker.NamedSignal):
             about.send(self, receiver=receiver, sender=sender)
 
     def receivers_for(self, sender: Any) -> Generator[Callable[..., Any], None, None]:
-        """Yield the receivers that *sender* has now; those that died are left out."""
+        """Yield the receivers that *sender* has now, in the order they connected."""
         with self._guard:
             self._bury()
             found = list(super().receivers_for(sender))
+            if len(found) > 1:
+                places = {each: place for place, each in enumerate(self.receivers)}
+                found.sort(key=lambda receiver: places.get(identity(receiver), 0))
         yield from found
 
     def is_wanted(self, sender: Any = blinker.ANY) -> bool:
@@ -219,6 +224,13 @@ class ChangeSignal(blinker.NamedSignal):
     def _make_cleanup_sender(self, sender_id: Hashable) -> Callable[[ref[Any]], None]:
         cleanup = super()._make_cleanup_sender(sender_id)
         return lambda died: self._dead.append(partial(cleanup, died))
+
+
+def identity(receiver: Callable[..., Any]) -> Hashable:
+    """Return Blinker's key for *receiver*: two bound methods may be one receiver."""
+    if inspect.ismethod(receiver):
+        return (id(receiver.__func__), id(receiver.__self__))
+    return id(receiver)
 
 
 stage_changed = ChangeSignal("stage_changed", "Sent with each `StageChange`.")

@@ -8,13 +8,12 @@ was announced after it came, exactly.
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Collection, Hashable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kinesis.changes.signals import KINDS, SIGNALS, Change, Gap
+from kinesis.changes.signals import KINDS, SIGNALS, Change, Gap, identity
 from kinesis.changes.subscriptions import Callback, Listener, Seat, weight
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ class Teller:
         """Call a receiver of a signal, as its `send` would, or count as above."""
         if SIGNALS[kind].is_muted:
             return
-        key = (kind, _identity(receiver))
+        key = (kind, identity(receiver))
         record = self._late.get(key) or _Receiver(key, path, receiver, self._failed)
         if record.hung:
             record.pass_by(path, item)
@@ -151,6 +150,8 @@ class Teller:
             if node is not None and listener in node.listeners:
                 node.listeners.remove(listener)
                 self._version += 1
+            if isinstance(listener, Callback):  # the routes hold it for a while yet
+                listener.function = _nothing
 
     # Calls that hang
 
@@ -220,7 +221,7 @@ class _Receiver(Callback):
     def is_on(self) -> bool:
         """Return whether it is connected still."""
         found = SIGNALS[self.key[0]].receivers_for(self.path)
-        return any(_identity(each) == self.key[1] for each in found)
+        return any(identity(each) == self.key[1] for each in found)
 
 
 def _disconnect(listener: Listener) -> None:
@@ -231,13 +232,6 @@ def _disconnect(listener: Listener) -> None:
 
 def _nothing(item: object) -> None:
     """Do nothing: the steps of a receiver carry what to call."""
-
-
-def _identity(receiver: Callable[..., object]) -> Hashable:
-    """Return what tells *receiver* from others: two bound methods may be one."""
-    if inspect.ismethod(receiver):
-        return (id(receiver.__func__), id(receiver.__self__))
-    return id(receiver)
 
 
 class _Reporter:
