@@ -104,10 +104,11 @@ check-style: $(DEV)
 check-types: $(DEV)
 	$(BIN)/mypy kinesis $(wildcard demo benchmarks)
 
-# The wheel must be whole: installed alone it imports, and its command runs.
+# The wheel must be whole: installed alone it imports, and its command runs. What
+# an earlier build has left (build/lib) would be packed again, removed or not.
 .PHONY: check-wheel
 check-wheel: $(DEV)
-	rm -rf build/wheel build/empty
+	rm -rf build/lib build/bdist.* build/wheel build/empty
 	$(BIN)/python -m build --wheel --outdir build/wheel . >/dev/null
 	$(PYTHON) -m venv build/empty
 	build/empty/bin/python -m pip install --quiet --disable-pip-version-check \
