@@ -964,6 +964,66 @@ def test_a_wake_that_a_sweep_has_taken_is_made_up_for() -> None:
     assert box.depth == 0
 
 
+def test_a_message_set_aside_while_the_rest_is_refused_is_answered_too() -> None:
+    """
+    The sweep came while the worker had it in hand and a control item came first.
+    """
+    box = mailbox()
+    lanes = box._lanes
+    pending = box.submit(Add(1))
+    real = lanes._get
+
+    def get_late(block: bool, timeout: float | None) -> object:
+        item = real(block, timeout)
+        box.control("leave")
+        box.refuse_rest()
+        return item
+
+    lanes._get = get_late  # type: ignore[assignment]  # a get that is late
+
+    assert box.take(0.0) == "leave"
+    assert isinstance(pending.exception(0.0), ComponentStoppedError)
+
+
+def test_a_call_at_the_next_message_comes_once() -> None:
+    """
+    At once if one waits, else after whichever kind of put comes first.
+    """
+    calls: list[int] = []
+    box = mailbox()
+    box.call_at_next(lambda: calls.append(box.depth))
+    assert calls == []
+    box.post(Add(1))
+    box.post(Add(2))
+    assert calls == [1]
+
+    box.call_at_next(lambda: calls.append(box.depth))
+    assert calls == [1, 2]
+    box.take()
+    box.take()
+    box.call_at_next(lambda: calls.append(box.depth))
+    box.submit(Add(3))
+    assert calls == [1, 2, 1]
+
+
+def test_a_call_at_the_next_message_may_be_taken_back() -> None:
+    """
+    By whoever serves the mailbox now, and by its end.
+    """
+    calls: list[int] = []
+    box = mailbox()
+    box.call_at_next(lambda: calls.append(1))
+    box.call_at_next(None)
+    box.post(Add(1))
+    box.take()
+    box.call_at_next(lambda: calls.append(2))
+    box.refuse_rest()
+    box.reopen()
+    box.post(Add(2))
+
+    assert calls == []
+
+
 def test_a_reopened_mailbox_accepts_again() -> None:
     """
     For a component that is started again by hand.

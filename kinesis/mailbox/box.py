@@ -135,7 +135,7 @@ class Mailbox:
         self._waits = waits
         self._threads = threads
         self._now, self._new_lock = threads.monotonic, threads.lock
-        self._lanes = lanes = Lanes(threads, self.tally)
+        self._lanes = lanes = Lanes(threads, self.tally, self._after_set_aside)
         # Straight to the queue: a call in between would be felt.
         self._put, self._length, self.take = lanes.put, lanes.length, lanes.take
         self._books = threads.lock()  # over the phases, and what control accepts
@@ -378,8 +378,15 @@ class Mailbox:
         with self._books:
             wanted, self._wanted = self._wanted, None
             self._again = self._over
-        if wanted is not None:
-            wanted()
+        try:
+            if wanted is not None:
+                wanted()
+        finally:
+            if self._over:
+                self._sweep()
+
+    def _after_set_aside(self) -> None:
+        """Look again: a sweep may have come between the taking and the putting."""
         if self._over:
             self._sweep()
 

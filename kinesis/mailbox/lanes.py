@@ -47,9 +47,14 @@ class Lanes:
         put: Put an `Envelope`, or a bare message that nobody waits for: it gets
             its envelope when it is taken. No lock.
         length: How many things are in the queue, every WAKE included. No lock.
+
+    Args:
+        set_aside: Called when a message was put back, to wait for a control item:
+            it is to be looked after as after a put.
     """
 
     __slots__ = (
+        "_after_set_aside",
         "_control",
         "_doorstep",
         "_get",
@@ -64,7 +69,9 @@ class Lanes:
         "put",
     )
 
-    def __init__(self, threads: Threads, tally: Tally) -> None:
+    def __init__(
+        self, threads: Threads, tally: Tally, set_aside: Callable[[], object]
+    ) -> None:
         queue = threads.queue()
         self.put, self.length = queue.put, queue.qsize
         self._get, self._get_nowait = queue.get, queue.get_nowait
@@ -72,6 +79,7 @@ class Lanes:
         self._new_lock = threads.lock
         self._lock = threads.lock()  # over the number of WAKEs
         self._tally = tally
+        self._after_set_aside = set_aside
         self._wakes = 0
         self._control: list[object] = []
         self._held: list[Envelope] = []  # taken, then a control item came first
@@ -127,6 +135,7 @@ class Lanes:
                 self._wakes -= 1
         else:
             self._held.append(self._envelope(item))
+            self._after_set_aside()
 
     def _envelope(self, item: object) -> Envelope:
         """Return the envelope of what was in the queue."""
