@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +17,7 @@ from kinesis.changes import (
     Subscription,
     component_changed,
 )
-from kinesis.concurrency import Threads
+from kinesis.concurrency import Thread, Threads
 from kinesis.errors import ComponentStoppedError, WaitTimeoutError
 from kinesis.testing import Simulation
 from tests.changes.listeners import account_for
@@ -163,6 +165,50 @@ def be_just_in_time(threads: Threads) -> None:
     account_for(quick, [3])
 
 
+def end_under_listeners(threads: Threads) -> None:
+    """Close the hub while its first listeners come; see that its threads end."""
+    hub = Changes(threads, "app")
+    own: list[Thread] = []
+    start = threads.start
+
+    def noted(target: Callable[[], object], name: str, **options: bool) -> Thread:
+        own.append(start(target, name, **options))
+        return own[-1]
+
+    hub._delivery._threads = SimpleNamespace(
+        start=noted, monotonic=threads.monotonic, get_ident=threads.get_ident
+    )
+    read: list[Change | Gap] = []
+
+    def listen() -> None:
+        with contextlib.suppress(ComponentStoppedError):
+            read.extend(hub.subscribe("/app/0"))
+
+    def call() -> None:
+        with contextlib.suppress(ComponentStoppedError):
+            hub.callback("/app/0", read.append)
+
+    listeners = [threads.start(work, work.__name__) for work in (listen, call)]
+    assert hub.close(30.0) == []
+    for listener in listeners:
+        listener.join()
+    for thread in own:
+        thread.join(1.0)
+
+    assert read == []
+    assert not [thread.name for thread in own if thread.is_alive()]
+
+
+@pytest.mark.seeds(200)
+def test_listeners_that_come_at_the_end_are_served_or_refused(
+    simulation: Simulation,
+) -> None:
+    """
+    None waits for ever, and no thread is started that nobody would end.
+    """
+    end_under_listeners(simulation.threads)
+
+
 @pytest.mark.seeds(200)
 def test_a_call_that_ends_at_its_deadline_is_in_time_or_late_never_both(
     simulation: Simulation,
@@ -175,7 +221,9 @@ def test_a_call_that_ends_at_its_deadline_is_in_time_or_late_never_both(
 
 @pytest.mark.stress
 @pytest.mark.seeds(20_000)
-@pytest.mark.parametrize("scenario", [run_all, come_and_go, be_just_in_time])
+@pytest.mark.parametrize(
+    "scenario", [run_all, come_and_go, be_just_in_time, end_under_listeners]
+)
 def test_the_promises_hold_under_many_seeds(
     simulation: Simulation, scenario: Callable[[Threads], None]
 ) -> None:
