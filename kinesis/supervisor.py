@@ -222,9 +222,12 @@ class Supervisor:
         if self._closed:
             return False
         inbox.put(happening)
-        if self._closed:  # it may have come behind the end: look again
+        if self._is_closed():  # it may have come behind the end: look again
             self._refuse_rest(inbox)
         return True
+
+    def _is_closed(self) -> bool:
+        return self._closed
 
     def _refuse_rest(self, inbox: Queue[Happening | None]) -> None:
         """Answer the requests that nobody will decide; several threads may."""
@@ -291,11 +294,8 @@ class Supervisor:
 
     def _activate(self, cell: Cell) -> None:
         """Begin a life, the first or another one."""
-        cell.component.__dict__.setdefault("name", cell.name)
-        cell.life = life = Lifecycle(cell, cell.supervisor)
-        cell.serving = life.serving
-        cell.component._kinesis = life.inside
-        cell.stage = Stage.SUBMITTED
+        life = Lifecycle(cell, cell.supervisor)
+        cell.begin_life(life)
         self._hold()
         try:
             life.activate()
@@ -403,13 +403,12 @@ def activation_error(path: str, outcome: Outcome | None) -> ActivationError:
     where = outcome.stage if outcome is not None else Stage.SUBMITTED
     hook = outcome.hook if outcome is not None else None
     if outcome is None or outcome.error is None:
-        error = ActivationError(
+        return ActivationError(
             f"'{path}' did not start: it was stopped or removed in {where}.",
             path=path,
             stage=where,
             hook=hook,
         )
-        return error
     if isinstance(outcome.error, ActivationError):  # a child's, on its way up
         return outcome.error
     error = ActivationError(

@@ -1,0 +1,205 @@
+"""
+The way down: the end of a run, for a restart or for good, and of the life.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from kinesis.cells import Kind
+from kinesis.lifecycle.machine import never
+from kinesis.lifecycle.rising import Rising
+from kinesis.services import report
+from kinesis.stages import Event as Moves
+from kinesis.stages import Outcome, Stage
+from kinesis.workers import Order, Worker
+
+_UP = frozenset({Stage.PREINITIALIZING, Stage.INITIALIZING})
+_RUNNING = frozenset({Stage.STARTING, Stage.STARTED})
+_STARTABLE = frozenset({Stage.RESTARTING, Stage.STOPPED})
+_WINDING = frozenset({Stage.STOPPING, Stage.RESTARTING, Stage.ABORTING})
+_ENDING = frozenset(
+    {Stage.STOPPING, Stage.ABORTING, Stage.TEARING_DOWN, Stage.TORN_DOWN}
+)
+
+
+class Ending(Rising):
+    """Ends runs, and the life."""
+
+    # -- orders ----------------------------------------------------------------
+
+    def _on_stop(self, tear_down: bool) -> None:
+        """Stop was asked for; what runs now may have to end first."""
+        self._tear_down_wanted = tear_down or self._tear_down_wanted
+        stage = self.stage
+        if stage is Stage.STOPPED:
+            if self._tear_down_wanted:
+                self._go(Moves.TEAR_DOWN)
+            return
+        if self._stop_wanted or stage in _ENDING:
+            return
+        self._stop_wanted = True
+        hooks_run = stage in _UP and self._order is not None
+        if hooks_run or (stage is Stage.STARTING and not self._start_entered()):
+            self._ask_to_stop()
+            self._arm_late()
+        else:
+            self._go(Moves.STOP)
+
+    def _start_entered(self) -> bool:
+        """Whether `start` itself runs, so that a stop has something to stop."""
+        order = self._order
+        return order is None or order.hook == "start"
+
+    def _on_restart(self, _: None) -> None:
+        if self.stage in _RUNNING and not self._stop_wanted:
+            self._go(Moves.RESTART)
+
+    def _on_start_again(self, _: None) -> None:
+        """Begin another run; the supervisor says when."""
+        if self.stage not in _STARTABLE or self._parts or self._body_busy:
+            return
+        if self.stage is Stage.STOPPED and self._tear_down_wanted:
+            return
+        self._stop_wanted = self._stop_asked = False
+        self._stopping = None
+        self.serving.reopen()
+        self._go(Moves.START)
+
+    def _on_fail(self, _: None) -> None:
+        if self.stage in _RUNNING or self.stage is Stage.RESTARTING:
+            self._tear_down_wanted = True
+            self._go(Moves.FAILED)
+
+    def _ask_to_stop(self) -> None:
+        """Set the event that a blocking `start` waits on."""
+        with self._lock:
+            self._stop_asked = True
+            stopping = self._stopping
+        if stopping is not None:
+            stopping.set()
+
+    # -- the end of a run ---------------------------------------------------------
+
+    def _arrive_down(self) -> Moves | None:
+        """STOPPING, RESTARTING, ABORTING: end the run."""
+        if self._wound:  # begun in another stage, and goes on in this one
+            return None if self._is_winding() else self._wound_down()
+        self._wound = True
+        self._ask_to_stop()
+        if self.body is not None and self._body_up:
+            self._body_up, self._body_busy = False, True
+            self.body.end(lambda: self._signal(self._on_body_ended, None))
+            return None
+        return self._end_own()
+
+    def _on_body_ended(self, _: None) -> None:
+        self._body_busy = False
+        if self.stage in _WINDING:
+            self._go(self._end_own())
+
+    def _end_own(self) -> Moves | None:
+        """End what this component itself runs: messages, `stop`, `start`."""
+        serving = self.serving
+        worker = serving.worker
+        serving.leave(drain=self.stage is Stage.STOPPING, stay=self._stays_open())
+        if self._order is not None:  # a `start` that blocks
+            self._entered = self._entered or self._order.hook == "start"
+            self._parts.add(self._order)
+            self._order = None
+        hooks = self._hooks_of(self.stage) if self._must_stop() else []
+        if hooks or worker is not None:
+            order = Order(self.stage, hooks, self._hook_ended, never)
+            self._parts.add(order)
+            if not self._give_stop(order, worker):
+                self._parts.discard(order)
+        if not self._parts:
+            return self._wound_down()
+        self._arm_late()
+        return None
+
+    def _stays_open(self) -> bool:
+        """Whether waiting messages are for the next run."""
+        return self.stage is Stage.RESTARTING
+
+    def _must_stop(self) -> bool:
+        """Whether `stop` has a run to stop: one that was entered and did not fail."""
+        if self.stage is Stage.ABORTING:
+            return False
+        return self._entered and not self._start_failed
+
+    def _give_stop(self, order: Order, worker: Worker | None) -> bool:
+        """Run *order* where the messages are handled; False without a thread."""
+        try:
+            if worker is None and self._parts - {order}:  # `start` has the first one
+                worker = self._second = self._worker(" (messages)")
+            self._give(worker, order)
+        except RuntimeError as error:
+            text = "no thread for its stop: it is left out"
+            report(logging.ERROR, self.cell.path, text, error)
+            return False
+        return True
+
+    def _part_ended(self, order: Order, outcome: Outcome) -> None:
+        """One of what had to end has ended."""
+        self._parts.discard(order)
+        if outcome.failed:
+            self._failure = outcome
+        if not self._is_winding() and self.stage in _WINDING:
+            self._go(self._wound_down())
+
+    def _is_winding(self) -> bool:
+        return bool(self._parts) or self._body_busy
+
+    def _wound_down(self) -> Moves | None:
+        """The run has ended; return what follows."""
+        self._cancel_late()
+        self.serving.left(self.stage is Stage.RESTARTING)
+        if self._second is not None:
+            self._second.end()
+            self._second = None
+        if self.stage is Stage.ABORTING:
+            return Moves.TEAR_DOWN
+        if self.stage is Stage.RESTARTING:
+            self._tell(Kind.QUIET)
+            return None
+        failed = self._failure is not None and self._failure.stage is Stage.STOPPING
+        return Moves.FAILED if failed else Moves.DONE
+
+    # -- the end of the life ------------------------------------------------------
+
+    def _arrive_stopped(self) -> Moves | None:
+        """STOPPED: stay here, or go on to the end."""
+        if self._tear_down_wanted:
+            return Moves.TEAR_DOWN
+        self._tell(Kind.STOPPED)
+        return None
+
+    def _arrive_tearing_down(self) -> Moves | None:
+        """TEARING_DOWN: give resources back, on the thread that took them."""
+        hooks = self._hooks_of(self.stage)
+        if not hooks:
+            return Moves.DONE
+        busy = self._dedicated.busy if self._dedicated is not None else None
+        stuck = busy is not None and busy.abandoned
+        order = Order(self.stage, hooks, self._hook_ended, never)
+        order.abandoned = stuck
+        self._give_dedicated(order)
+        if stuck:  # it runs if the thread ever comes back
+            return Moves.FAILED
+        order.timer = self.services.timers.call_later(
+            self.cell.stop_deadline, lambda: self._signal(self._on_late, order)
+        )
+        return None
+
+    def _arrive_torn_down(self) -> Moves | None:
+        """TORN_DOWN: the end."""
+        self._cancel_late()
+        self.serving.close()
+        if self.body is not None:
+            self.body.close()
+        for worker in (self._dedicated, self._second):
+            if worker is not None:
+                worker.end()
+        self._tell(Kind.TORN_DOWN, self._failure)
+        return None

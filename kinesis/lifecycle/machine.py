@@ -1,0 +1,305 @@
+"""
+The machine inside a lifecycle: what happens to it, and who moves it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol
+
+from kinesis.cells import Cell, Kind, Report
+from kinesis.component import Component
+from kinesis.concurrency import Event, Thread
+from kinesis.inside import Inside
+from kinesis.life import CURRENT
+from kinesis.services import log, report
+from kinesis.serving import Serving
+from kinesis.stages import HOOKS, Outcome, Stage, advance
+from kinesis.stages import Event as Moves
+from kinesis.timers import Timer
+from kinesis.workers import Hook, Order, Worker
+
+Item = tuple[Callable[[Any], object], Any]
+
+
+class Body(Protocol):
+    """What a container has and a plain component has not: children."""
+
+    def begin(self, done: Callable[[Outcome], object]) -> None:
+        """Bring the children up; call *done* once, from any thread."""
+        ...
+
+    def end(self, done: Callable[[], object]) -> None:
+        """Take the children down; call *done* once, from any thread."""
+        ...
+
+    def close(self) -> None:
+        """The container's life is over."""
+        ...
+
+    def threads(self) -> list[Thread]:
+        """Return the threads that it has."""
+        ...
+
+
+class Machine:
+    """
+    The state of one life, its inbox, and the threads it runs on.
+
+    What happens queues up in `_pending`; one thread at a time works that off.
+    Attributes with an underscore belong to that thread.
+    """
+
+    def __init__(self, cell: Cell, body: Body | None = None) -> None:
+        self.cell = cell
+        self.component: Component = cell.component
+        self.services = cell.services
+        self.body = body
+        self.inside = Inside(self)
+        self.serving = Serving(cell, self.inside, self.wanted)
+        self.stage = Stage.SUBMITTED
+        self._hooks = cell.hooks
+        self._lock = self.services.threads.lock()
+        self._pending: deque[Item] = deque()
+        self._moving = False
+        self._dedicated: Worker | None = None
+        self._second: Worker | None = None
+        self._used: list[Thread] = []
+        # What follows belongs to the machine: only `_move` touches it.
+        self._order: Order | None = None  # of the way up, while it runs
+        self._parts: set[Order] = set()  # of the way down, while they run
+        self._wound = False  # this run is being ended, or has been
+        self._entered = False  # this run has something that `stop` can stop
+        self._start_failed = False
+        self._body_up = False
+        self._body_busy = False
+        self._stop_wanted = False
+        self._tear_down_wanted = False
+        self._finish_wanted = False
+        self._finish_told = False
+        self._ready_wanted = False
+        self._owed = False  # tear_down waits for a thread that is stuck
+        self._failure: Outcome | None = None
+        self._late_timer: Timer | None = None
+        self._stopping: Event | None = None
+        self._stop_asked = False
+
+    # -- commands, from any thread --------------------------------------------------
+
+    def stop(self, tear_down: bool) -> None:
+        """End the run; with *tear_down* the whole life."""
+        raise NotImplementedError
+
+    def fail(self) -> None:
+        """A run failed and nobody restarts it: end the life."""
+        raise NotImplementedError
+
+    def ready(self) -> None:
+        """`start` says that it works."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """The component says that its work is done."""
+        raise NotImplementedError
+
+    def wanted(self) -> None:
+        """A message waits, and nobody handles messages."""
+        raise NotImplementedError
+
+    # -- what others ask ---------------------------------------------------------
+
+    def running(self) -> Order | None:
+        """Return the order whose hook runs now, if one does."""
+        for worker in (self._dedicated, self._second):
+            if worker is not None and (order := worker.busy) and order.hook:
+                return order
+        return None
+
+    def threads(self) -> list[Thread]:
+        """Return the threads that run this component's code, or did last."""
+        return [*self._used, *(self.body.threads() if self.body is not None else ())]
+
+    @property
+    def stopping(self) -> Event:
+        """The event of this run; the touch of it inside `start` is READY."""
+        with self._lock:
+            if self._stopping is None:
+                self._stopping = self.services.threads.event()
+                if self._stop_asked:
+                    self._stopping.set()
+            stopping = self._stopping
+        if self.stage is Stage.STARTING and not self._ready_wanted:
+            order = self._order
+            if order is not None and order.hook == "start":
+                self.ready()  # a touch inside `start` is the sign that it works
+        return stopping
+
+    def node(self) -> Hashable:
+        """Return what the calling thread is in the wait-for graph."""
+        worker = self._dedicated
+        if not self._ready_wanted or worker is None:
+            return self.cell.path
+        if self.serving.worker is worker:  # `start` has returned
+            return self.cell.path
+        ident = self.services.threads.get_ident()
+        return worker if worker.thread.ident == ident else self.cell.path
+
+    # -- the inbox ------------------------------------------------------------------
+
+    def _signal(
+        self, handler: Callable[[Any], object], value: Any, *, new: bool = False
+    ) -> None:
+        """Queue what happened; have a fresh thread work it off, unless one does."""
+        with self._lock:
+            self._pending.append((handler, value))
+            if self._moving:
+                return
+            self._moving = True
+        self._hand_on(new)
+
+    def _hand_on(self, new: bool) -> None:
+        """Run `_move` on a fresh thread; in place if the system refuses one."""
+        new = new or self.services.transitions == "new"
+        try:
+            self.services.threads.fresh(self._move, new=new)
+        except (RuntimeError, MemoryError) as error:
+            # In place it cannot recurse: it only queues the next order.
+            self._move()
+            text = "a transition ran in place: no thread to be had"
+            report(logging.WARNING, self.cell.path, text, error)
+
+    def _move(self) -> None:
+        """Work off what is pending; one thread at a time does."""
+        while True:
+            with self._lock:
+                if not self._pending:
+                    self._moving = False
+                    return
+                handler, value = self._pending.popleft()
+            try:
+                handler(value)
+            except BaseException as error:  # ours, never the component's
+                self.services.crashed(self.cell.path, error)
+
+    def _step(self, event: Moves) -> None:
+        """Take one step of the table, and publish it."""
+        previous = self.stage
+        self.stage = advance(previous, event, self.cell.path)
+        self.cell.enter(self.stage)
+        if log.isEnabledFor(logging.DEBUG):
+            text = f"{previous} -> {self.stage} ({event})"
+            report(logging.DEBUG, self.cell.path, text)
+
+    def _go(self, event: Moves | None) -> None:
+        """Step, and on through every stage that has nothing to wait for."""
+        while event is not None:
+            self._step(event)
+            event = self._arrive()
+
+    def _arrive(self) -> Moves | None:
+        """Begin what the stage just entered is for; return what follows at once."""
+        raise NotImplementedError
+
+    def _on_ended(self, order: Order) -> None:
+        """A stage's hooks have ended, one way or another."""
+        raise NotImplementedError
+
+    def _on_late(self, order: Order) -> None:
+        """A hook has outlived its deadline."""
+        raise NotImplementedError
+
+    # -- hooks, and the threads they run on -------------------------------------------
+
+    def _hooks_of(self, stage: Stage) -> list[Hook]:
+        """Return the hooks of *stage* that the component's class has code for."""
+        component = self.component
+        return [
+            (name, self._with_turn(name, getattr(type(component), name)))
+            for name in HOOKS.get(stage, ())
+            if name in self._hooks
+        ]
+
+    def _with_turn(
+        self, name: str, function: Callable[[Any], object]
+    ) -> Callable[[], object]:
+        """Return what runs a hook: all but `start` have the state to themselves."""
+        component, serving = self.component, self.serving
+
+        def run() -> None:
+            if name == "start":
+                try:
+                    function(component)
+                finally:
+                    serving.touch()
+            else:
+                with serving.edit():
+                    function(component)
+
+        return run
+
+    def _ask_again(self, order: Order) -> float | None:
+        """Ask the component's own `restart_after`; on its thread, after a raise."""
+        if order.stage is not Stage.STARTING:
+            return None
+        try:
+            return self.component.restart_after(order.outcome())
+        except BaseException as error:
+            text = "restart_after failed: the component's policy decides instead"
+            report(logging.ERROR, self.cell.path, text, error)
+            return None
+
+    def _hook_ended(self, order: Order) -> None:
+        """On the worker's thread, in a `finally`: hand the outcome to a fresh one."""
+        self._signal(self._on_ended, order, new=not order.returned)
+
+    def _needs_thread(self) -> bool:
+        """Whether this component has code of its own to run."""
+        return bool(self._hooks) or self.serving.has_work or self.body is None
+
+    def _worker(self, suffix: str, first: bool = False) -> Worker:
+        """Start a thread for this component's code."""
+        self.services.check_process()
+
+        def enter(worker: Worker) -> None:
+            CURRENT.set(self.inside)
+            if first:  # of this life: as fresh as a thread can be
+                self._dedicated = worker
+                self._move()
+
+        name = f"kinesis:{self.cell.path}{self.cell.suffix}{suffix}"
+        worker = Worker(self.services.threads, name, enter)
+        self._used = [t for t in self._used if t.is_alive()]
+        self._used.append(worker.thread)
+        return worker
+
+    def _give_dedicated(self, order: Order) -> None:
+        """Run *order* on the dedicated thread, made now if there was no need yet."""
+        self._give(self._dedicated, order)
+
+    def _give(self, worker: Worker | None, order: Order) -> None:
+        if worker is None:
+            worker = self._dedicated
+        if worker is None:
+            worker = self._dedicated = self._worker("")
+        worker.give(order)
+
+    def _tell(
+        self,
+        kind: Kind,
+        outcome: Outcome | None = None,
+        again_after: float | None = None,
+    ) -> None:
+        """Report to whoever decides; without anybody, a failure ends the life."""
+        cell = self.cell
+        taken = cell.tell(Report(cell, kind, cell.run, outcome, again_after))
+        if not taken and kind is Kind.FAILED:
+            self.fail()
+        elif not taken and kind is Kind.FINISHED:
+            self.stop(tear_down=True)
+
+
+def never() -> bool:
+    """Leave no hook out."""
+    return False

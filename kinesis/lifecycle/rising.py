@@ -1,0 +1,216 @@
+"""
+The way up: from SUBMITTED to STARTED, and the run that follows.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from kinesis.cells import Kind
+from kinesis.lifecycle.deadlines import Deadlines
+from kinesis.lifecycle.machine import never
+from kinesis.services import report
+from kinesis.stages import Event as Moves
+from kinesis.stages import Outcome, Result, Stage
+from kinesis.workers import Order, Worker
+
+
+class Rising(Deadlines):
+    """Brings the component up, and serves it while it runs."""
+
+    def _on_activate(self, _: None) -> None:
+        if self.stage is Stage.SUBMITTED:
+            self._go(Moves.STOP if self._stop_wanted else Moves.ACTIVATE)
+
+    def _on_refused(self, error: BaseException) -> None:
+        """The system refused the component's thread."""
+        self._failure = Outcome(Result.RAISED, self.stage, None, error)
+        self.cell.ended(self._failure)
+        self._go(Moves.FAILED)
+
+    def _arrive_up(self) -> Moves | None:
+        """PREINITIALIZING, INITIALIZING: run the hooks, if there are any."""
+        if self._stop_wanted:
+            return Moves.STOP
+        return None if self._run_hooks() else Moves.DONE
+
+    def _arrive_between(self) -> Moves | None:
+        """PREINITIALIZED, INITIALIZED: nothing to do here."""
+        return Moves.STOP if self._stop_wanted else Moves.NEXT
+
+    def _arrive_starting(self) -> Moves | None:
+        """STARTING: a run begins."""
+        self.cell.run += 1
+        self._wound = self._entered = self._start_failed = False
+        self._ready_wanted = self._finish_wanted = self._finish_told = False
+        self._failure = None
+        if self._stop_wanted:
+            return Moves.STOP
+        if self._run_hooks():
+            return None
+        return self._start_done()
+
+    def _run_hooks(self) -> bool:
+        """Order the stage's hooks on the dedicated thread; False if it has none."""
+        hooks = self._hooks_of(self.stage)
+        if not hooks:
+            return False
+        order = Order(
+            self.stage,
+            hooks,
+            self._hook_ended,
+            lambda: self._stop_wanted,
+            self._ask_again if "restart_after" in self._hooks else None,
+        )
+        self._order = order
+        order.timer = self.services.timers.call_later(
+            self.cell.start_deadline, lambda: self._signal(self._on_late, order)
+        )
+        self._give_dedicated(order)
+        return True
+
+    def _up_ended(self, order: Order, outcome: Outcome) -> None:
+        """The hooks of a stage on the way up have ended."""
+        if order.stage is Stage.STARTING:
+            self._run_ended(order, outcome)
+        elif outcome.failed:
+            self._failure = outcome
+            self._go(Moves.FAILED)
+        else:
+            self._go(Moves.STOP if self._stop_wanted else Moves.DONE)
+
+    def _run_ended(self, order: Order, outcome: Outcome) -> None:
+        """`start` has ended: it failed, it returned early, or its run is over."""
+        if outcome.failed:
+            self._start_failed = True
+            self._failure = outcome
+            if self._stop_wanted:
+                self._go(Moves.STOP)
+            else:
+                self._tell(Kind.FAILED, outcome, order.again_after)
+        elif self.stage is Stage.STARTED:
+            self._start_returned()
+        elif self._stop_wanted:
+            self._entered = not order.skipped
+            self._go(Moves.STOP)
+        else:
+            self._go(self._start_done())
+
+    def _start_done(self) -> Moves | None:
+        """The hooks say that it runs: now the children, if there are any."""
+        self._entered = True
+        if self.body is None:
+            return Moves.DONE
+        if not self._body_busy and not self._body_up:
+            self._body_busy = self._body_up = True
+            run = self.cell.run
+            self.body.begin(
+                lambda outcome: self._signal(self._on_body_began, (run, outcome))
+            )
+        return None
+
+    def _on_body_began(self, told: tuple[int, Outcome]) -> None:
+        """The children are up, or one of them failed."""
+        run, outcome = told
+        if run != self.cell.run:
+            return
+        self._body_busy = False
+        if self.stage is not Stage.STARTING or self._wound:
+            return
+        if outcome.failed:
+            self._failure = outcome
+            self._start_failed = True
+            self.cell.last = outcome
+            self._tell(Kind.FAILED, outcome)
+        else:
+            self._go(Moves.DONE)
+
+    def _on_ready(self, _: None) -> None:
+        if self.stage is not Stage.STARTING or self._order is None or self._wound:
+            return
+        if self._ready_wanted:
+            return
+        self._ready_wanted = True
+        if self._order.timer is not None:
+            self._order.timer.cancel()
+        event = self._start_done()
+        self._go(Moves.READY if event is Moves.DONE else event)
+
+    # -- the run ---------------------------------------------------------------------
+
+    def _arrive_started(self) -> Moves | None:
+        """STARTED: serve the messages, and say so."""
+        self._tell(Kind.STARTED)
+        if self._order is None:
+            self._start_returned()
+        else:
+            self.serving.open_unserved()
+        if self._finish_wanted:
+            self._tell_finished()
+        return None
+
+    def _tell_finished(self) -> None:
+        """Report, once a run, that the work is done."""
+        if not self._finish_told:
+            self._finish_told = True
+            self._tell(Kind.FINISHED)
+
+    def _start_returned(self) -> None:
+        """`start` has returned: this thread handles the messages from now on."""
+        if self._second is not None or self.stage is not Stage.STARTED:
+            return
+        if self.serving.has_work:
+            self._serve_on(self._dedicated)
+        elif self.body is None:
+            self._tell_finished()
+
+    def _serve_on(self, worker: Worker | None) -> None:
+        """Handle messages on *worker* until told to leave."""
+        if worker is None:
+            worker = self._dedicated = self._worker("")
+        hooks = (("", self.serving.serve),)
+        order = Order(self.stage, hooks, self._serve_ended, never)
+        self.serving.begin(worker)
+        worker.give(order)
+
+    def _serve_ended(self, order: Order) -> None:
+        """On the worker's thread, in a `finally`: the loop has ended."""
+        if order.error is not None or order.abandoned:
+            self._signal(self._on_serve_ended, order)
+
+    def _on_serve_ended(self, order: Order) -> None:
+        """The loop broke: go on with a fresh one. Or it came back from a hang."""
+        if order.abandoned:
+            self._came_back(order)
+        elif order.error is not None and order.worker is self.serving.worker:
+            self.services.crashed(self.cell.path, order.error)
+            if not self._wound:
+                self._serve_on(order.worker)
+
+    def _on_wanted(self, _: None) -> None:
+        """The first message came while `start` blocks: make the second thread."""
+        if self.serving.worker is not None or self.stage is not Stage.STARTED:
+            return
+        try:
+            self._second = self._worker(" (messages)")
+        except RuntimeError as error:
+            text = "no thread for its messages: they wait until `start` returns"
+            report(logging.ERROR, self.cell.path, text, error)
+            return
+        self._serve_on(self._second)
+
+    def _on_finish(self, _: None) -> None:
+        if self._finish_wanted:
+            return
+        self._finish_wanted = True
+        if self.stage is Stage.STARTED:
+            self._tell_finished()
+
+    def _on_body_failed(self, outcome: Outcome) -> None:
+        """A child failed for good while this container was up."""
+        if self.stage is not Stage.STARTED or self._start_failed:
+            return
+        self._start_failed = True
+        self._failure = outcome
+        self.cell.last = outcome
+        self._tell(Kind.FAILED, outcome)

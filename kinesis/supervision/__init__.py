@@ -1,0 +1,207 @@
+"""
+Decides for a container's children: restart, give up, remove, stop in order.
+
+`Books.decide` takes what happened and the time, changes the books, and returns
+what to do. It starts no thread, waits for nothing and runs no code of users; the
+supervisor's thread is the only one that calls it, and carries out the actions.
+
+Three things go on in a container, and the books keep them apart:
+
+- **Activation**, one child at a time. `stack` holds those being brought up: more
+  than one only while the one below waits for the one above (an ``add`` from
+  inside an activation). The rest wait in `queue`.
+- **Restarts.** A child that ended is told to end its run (RESTARTING), reports
+  QUIET, waits out its backoff and starts again: alone, or with its `Group` of
+  siblings where the strategy says so.
+- **The end.** Children are torn down one by one, the last started first.
+
+Source: the strategies, and what follows from each kind of end, are those of
+Erlang/OTP's ``supervisor``.
+"""
+
+from __future__ import annotations
+
+from kinesis.cells import Kind, Report
+from kinesis.errors import describe
+from kinesis.restarts import History
+from kinesis.stages import Outcome
+from kinesis.supervision.facts import (
+    Action,
+    Add,
+    Ask,
+    Began,
+    Begin,
+    Child,
+    Do,
+    End,
+    Ended,
+    Escalate,
+    Group,
+    Happening,
+    Phase,
+    Reply,
+    Say,
+    Settle,
+    Status,
+    Tell,
+    Wait,
+    Waited,
+    Wish,
+)
+from kinesis.supervision.wishes import Wishes
+
+__all__ = [
+    "Action",
+    "Add",
+    "Ask",
+    "Began",
+    "Begin",
+    "Books",
+    "Child",
+    "Do",
+    "End",
+    "Ended",
+    "Escalate",
+    "Group",
+    "Happening",
+    "Phase",
+    "Reply",
+    "Say",
+    "Settle",
+    "Status",
+    "Tell",
+    "Wait",
+    "Waited",
+    "Wish",
+    "explain",
+]
+
+
+class Books(Wishes):
+    """
+    What a supervisor knows of its children, and what it decides about them.
+
+    Only its thread calls `decide`; `children` and `order` are read by all.
+    """
+
+    def decide(self, event: Happening, now: float) -> list[Action]:
+        """Enter *event*, which happened *now*, and return what to do, in order."""
+        self._now = now
+        self.finished_now = False
+        actions: list[Action] = []
+        self._actions = actions
+        match event:
+            case Report():
+                self._report(event)
+            case Add():
+                self._add(event)
+            case Ask():
+                self._ask(event)
+            case Waited():
+                self._waited(event)
+            case Begin():
+                self._begin()
+            case End():
+                self._end()
+        self._next()
+        return actions
+
+    # -- coming up --------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Queue every child that is not stopped by hand."""
+        self.phase = Phase.RUNNING
+        chosen = [c for c in self.in_order() if not c.cell.by_hand]
+        self.order.clear()
+        for child in chosen:
+            child.status = Status.QUEUED
+            child.history = History()
+            child.finished = False
+            self.queue.append(child)
+        self._beginning = set(chosen)
+        self._check_begun()
+
+    def _check_begun(self) -> None:
+        """Say that the children are up, once they all are."""
+        if self._beginning is not None and not self._beginning:
+            self._beginning = None
+            self._do(Began())
+
+    def _add(self, event: Add) -> None:
+        """Take a newcomer in."""
+        cell = event.cell
+        if self.phase is Phase.ENDING:
+            self._do(Settle(event.reply, "", cell=cell, stopping=True))
+            return
+        known = self.children.get(cell.name)
+        if known is not None and known.status is not Status.ENDED:
+            self._do(Settle(event.reply, "taken", cell=cell))
+            return
+        if known is not None:
+            self._forget(known)
+        child = self.register(cell)
+        child.until_up.append(event.reply)
+        if self.phase is Phase.IDLE:
+            return  # it comes up with the container
+        if self.stack and self.stack[-1].cell.path == event.nested:
+            self._activate(child)
+        else:
+            self.queue.append(child)
+
+    def _next(self) -> None:
+        """Let the next one come up, or the group go on, if nobody is in the way."""
+        if self.phase is not Phase.RUNNING or self.stack:
+            return
+        if self.group is not None:
+            self._go_on()
+        while self.queue and not self.stack and self.group is None:
+            self._activate(self.queue.popleft())
+
+    def _activate(self, child: Child) -> None:
+        self.stack.append(child)
+        child.status = Status.STARTING
+        self._do(Tell(Do.ACTIVATE, child.cell))
+
+    def _report(self, event: Report) -> None:
+        """A child says what became of it."""
+        child = self._by_cell.get(event.cell)
+        if child is None:
+            self.stale += 1
+            return
+        match event.kind:
+            case Kind.STARTED:
+                self._started(child)
+            case Kind.FAILED | Kind.FINISHED:
+                self._run_over(child, event)
+            case Kind.QUIET:
+                self._quiet(child)
+            case Kind.STOPPED:
+                self._stopped(child)
+            case Kind.TORN_DOWN:
+                self._torn_down(child, event.outcome)
+
+    def _started(self, child: Child) -> None:
+        """It runs."""
+        if child.status is not Status.STARTING:
+            self.stale += 1
+            return
+        child.status = Status.UP
+        child.kept = True
+        child.history = child.history.started_at(self._now)
+        self._resolve(child.until_up)
+        if child not in self.stack:  # a restart: it keeps its place in the order
+            self.order.setdefault(child)
+            return
+        self.stack.remove(child)
+        self.order[child] = None
+        if self._beginning is not None:
+            self._beginning.discard(child)
+            self._check_begun()
+
+
+def explain(outcome: Outcome | None) -> str:
+    """Return ``start failed: ValueError: …`` for people."""
+    if outcome is None:
+        return "it was stopped"
+    where = outcome.hook or str(outcome.stage)
+    return f"{where} {outcome.result.value}: {describe(outcome.error)}"

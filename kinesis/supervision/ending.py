@@ -1,0 +1,121 @@
+"""
+The end of one child, and of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kinesis.stages import Outcome, Stage
+from kinesis.supervision.facts import (
+    Began,
+    Child,
+    Do,
+    Ended,
+    Phase,
+    Say,
+    Settle,
+    Status,
+    Tell,
+)
+from kinesis.supervision.ledger import last_outcome
+from kinesis.supervision.restarting import Restarting
+
+FINISHED_KEPT = 1_000  # children that finished by themselves, and are still shown
+
+_EXPECTED = frozenset({Status.UP, Status.ENDING, Status.WAITING})  # to run on
+
+
+class Ending(Restarting):
+    """Takes children down, the last started first."""
+
+    def _end(self) -> None:
+        """Take all down: refuse what waits, cut every wait short."""
+        self.phase = Phase.ENDING
+        self.group = None
+        for child in self.queue:
+            for reply in child.until_up:
+                self._do(Settle(reply, "", cell=child.cell, stopping=True))
+            child.until_up.clear()
+            if not child.kept:
+                self._forget(child)
+        self.queue.clear()
+        self._beginning = None
+        self._end_next()
+
+    def _roll_back(self, child: Child, outcome: Outcome) -> None:
+        """A child did not come up with the container: take down those that did."""
+        self._beginning = None
+        self._rollback = (outcome, child.cell)
+        self._end()
+
+    def _end_next(self) -> None:
+        """Take down the one that came up last; when all are, say so."""
+        for child in self._last_first():
+            if child.status in (Status.ENDED, Status.QUEUED):
+                continue
+            if child.status is Status.STOPPED and child.cell.stage is Stage.SUBMITTED:
+                continue
+            self._take_down(child)
+            return
+        self.phase = Phase.IDLE
+        self.stack.clear()
+        if self._rollback is not None:
+            outcome, cell = self._rollback
+            self._rollback = None
+            self._do(Began(outcome, cell))
+        else:
+            self._do(Ended())
+
+    def _last_first(self) -> Iterable[Child]:
+        """Return those coming up, the newest first, then the others in reverse."""
+        yield from reversed(self.stack)
+        yield from reversed(self.order)
+        for child in list(self.children.values()):
+            if child not in self.order:
+                yield child
+
+    def _take_down(self, child: Child) -> None:
+        """End its life, whatever it does now."""
+        child.token = 0
+        child.cell.next_attempt = None
+        child.status = Status.STOPPING
+        self._do(Tell(Do.TEAR_DOWN, child.cell))
+
+    def _torn_down(self, child: Child, outcome: Outcome | None) -> None:
+        """Its life is over."""
+        was, child.status = child.status, Status.ENDED
+        child.failure = child.failure or outcome
+        if self.phase is Phase.RUNNING:
+            self.order.pop(child, None)
+        self._reject(child, child.failure)
+        if child in self.stack:
+            self._give_back(child)
+        self._resolve(child.until_down)
+        if child.removing:
+            self._forget(child)
+        elif child.finished:
+            self.finished_now = True
+            self._keep_finished(child)
+        if self.phase is Phase.ENDING:
+            self._end_next()
+        elif was in _EXPECTED and not child.removing:
+            text = "did not survive its restart, so its container fails"
+            self._do(Say(child.cell, text, True))
+            self._escalate(child, child.failure or last_outcome(child.cell))
+
+    def _give_back(self, child: Child) -> None:
+        """An activation ended without STARTED."""
+        self.stack.remove(child)
+        if self._beginning is not None and child in self._beginning:
+            self._roll_back(child, child.failure or last_outcome(child.cell))
+        elif not child.kept and not child.cell.by_hand and not child.removing:
+            self._forget(child)
+
+    def _keep_finished(self, child: Child) -> None:
+        """Show what finished for a while, but not all of it for ever."""
+        self._finished.append(child)
+        if len(self._finished) > FINISHED_KEPT:
+            oldest = self._finished.popleft()
+            if oldest.status is Status.ENDED and oldest.finished:
+                self._forget(oldest)

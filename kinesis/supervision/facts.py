@@ -1,0 +1,208 @@
+"""
+The words of supervision: what happens, what to do about it, who is a child.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import attrs
+
+from kinesis.cells import Cell, Report
+from kinesis.restarts import History
+from kinesis.stages import Outcome
+
+
+class Status(Enum):
+    """What the supervisor has a child do."""
+
+    QUEUED = "queued"  # waits for its turn to come up
+    STARTING = "starting"
+    UP = "up"
+    ENDING = "ending"  # its run ends, for a restart
+    WAITING = "waiting"  # quiet, until it starts again
+    STOPPING = "stopping"
+    STOPPED = "stopped"  # by hand, and stays so
+    ENDED = "ended"  # torn down
+
+
+class Phase(Enum):
+    """What the container is doing with all of them."""
+
+    IDLE = "idle"
+    RUNNING = "running"
+    ENDING = "ending"
+
+
+@attrs.define(eq=False)
+class Child:
+    """One child, as the supervisor knows it."""
+
+    cell: Cell
+    status: Status = Status.QUEUED
+    history: History = attrs.field(factory=History)
+    delay: float = 0.0  # before the restart under way
+    token: int = 0  # of the backoff wait that counts; older ones are void
+    until_up: list[Reply] = attrs.field(factory=list)  # who waits for it to run
+    until_down: list[Reply] = attrs.field(factory=list)  # who waits for it to end
+    kept: bool = False  # came with the container, or has been up: comes up again
+    removing: bool = False
+    finished: bool = False
+    failure: Outcome | None = None
+
+    def __repr__(self) -> str:
+        return f"<Child {self.cell.path} {self.status.value}>"
+
+
+class Reply:
+    """Who waits for a decision to be carried out; the shell answers."""
+
+    def resolve(self) -> None:
+        """It is done."""
+        raise NotImplementedError
+
+    def reject(self, error: BaseException) -> None:
+        """It will not be done."""
+        raise NotImplementedError
+
+
+# -- what happens ---------------------------------------------------------------
+
+
+@attrs.frozen
+class Begin:
+    """Bring up the children."""
+
+
+@attrs.frozen
+class End:
+    """Take the children down, the last started first."""
+
+
+@attrs.frozen
+class Add:
+    """
+    Bring up a newcomer when its turn comes.
+
+    At once while the child at the path *nested* comes up: that one waits for
+    whoever adds the newcomer.
+    """
+
+    cell: Cell
+    reply: Reply
+    nested: object = None
+
+
+class Wish(Enum):
+    """What somebody may ask for one child."""
+
+    REMOVE = "remove"
+    STOP = "stop"
+    START = "start"
+    RESTART = "restart"
+
+
+@attrs.frozen
+class Ask:
+    """Somebody asks for something to be done with one child."""
+
+    wish: Wish
+    cell: Cell
+    reply: Reply
+    by: str = "somebody"
+
+
+@attrs.frozen
+class Waited:
+    """A backoff wait is over; *cell* is None for that of a group."""
+
+    cell: Cell | None
+    token: int
+
+
+Happening = Begin | End | Add | Ask | Waited | Report
+
+# -- what to do about it -----------------------------------------------------------
+
+
+class Do(Enum):
+    """An order to a child's lifecycle."""
+
+    ACTIVATE = "activate"
+    RESTART = "restart"
+    START_AGAIN = "start again"
+    FAIL = "fail"
+    STOP = "stop"
+    TEAR_DOWN = "tear down"
+    FORGET = "forget"
+
+
+@attrs.frozen
+class Tell:
+    """Give a child's lifecycle an order."""
+
+    what: Do
+    cell: Cell
+
+
+@attrs.frozen
+class Wait:
+    """Come back with `Waited` in so many seconds."""
+
+    cell: Cell | None
+    seconds: float
+    token: int
+
+
+@attrs.frozen
+class Settle:
+    """Answer who waits: with *error*, or that it is done."""
+
+    reply: Reply
+    error: str | None = None
+    outcome: Outcome | None = None
+    cell: Cell | None = None
+    stopping: bool = False
+
+
+@attrs.frozen
+class Began:
+    """The children are up, or (*outcome*) one failed and all are down again."""
+
+    outcome: Outcome | None = None
+    cell: Cell | None = None
+
+
+@attrs.frozen
+class Ended:
+    """All children are down."""
+
+
+@attrs.frozen
+class Escalate:
+    """A child failed for good: the container has failed."""
+
+    cell: Cell
+    outcome: Outcome
+
+
+@attrs.frozen
+class Say:
+    """Write down, and log, what was decided about a child."""
+
+    cell: Cell
+    text: str
+    failure: bool = False
+
+
+Action = Tell | Wait | Settle | Began | Ended | Escalate | Say
+
+
+@attrs.define(eq=False)
+class Group:
+    """Children that are restarted together, in the order they came up."""
+
+    members: list[Child]
+    delay: float
+    token: int
+    step: str = "down"  # down, waiting, up

@@ -1,0 +1,111 @@
+"""
+The pages of the books that everything else writes on.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+
+from kinesis.cells import Cell
+from kinesis.restarts import Strategy
+from kinesis.stages import Outcome, Result, Stage
+from kinesis.supervision.facts import (
+    Action,
+    Child,
+    Do,
+    Group,
+    Phase,
+    Reply,
+    Settle,
+    Status,
+    Tell,
+)
+
+
+class Ledger:
+    """
+    What a supervisor knows of its children.
+
+    Only its thread writes; `children` and `order` are read by all.
+    """
+
+    def __init__(self, strategy: Strategy = "one-for-one") -> None:
+        self.strategy = strategy
+        self.phase = Phase.IDLE
+        self.children: dict[str, Child] = {}
+        self.order: dict[Child, None] = {}  # as they reached STARTED
+        self.stack: list[Child] = []
+        self.queue: deque[Child] = deque()
+        self.group: Group | None = None
+        self.stale = 0  # reports about a run that was over
+        self.finished_now = False  # a child has finished by itself, just now
+        self.covered = 0  # failures of what was being ended anyway
+        self._by_cell: dict[Cell, Child] = {}
+        self._finished: deque[Child] = deque()
+        self._beginning: set[Child] | None = None
+        self._rollback: tuple[Outcome, Cell] | None = None
+        self._tokens = itertools.count(1)
+        self._actions: list[Action] = []
+        self._now = 0.0
+
+    def child_of(self, cell: Cell) -> Child | None:
+        """Return what is known of *cell*, None if it is no child, or no more."""
+        return self._by_cell.get(cell)
+
+    def all_finished(self) -> bool:
+        """Whether there are children, and all of them have finished by themselves."""
+        children = self.children.copy().values()
+        return bool(children) and all(map(_is_finished, children))
+
+    def in_order(self) -> list[Child]:
+        """Return the children as they reached STARTED, then the others."""
+        order = self.order.copy()
+        rest = [c for c in self.children.copy().values() if c not in order]
+        return [*order, *rest]
+
+    def register(self, cell: Cell) -> Child:
+        """Enter a child that was given before the container began."""
+        child = Child(cell, kept=self.phase is Phase.IDLE)
+        self.children[cell.name] = child
+        self._by_cell[cell] = child
+        return child
+
+    def _resolve(self, replies: list[Reply]) -> None:
+        """Tell *replies* that what they wait for is so."""
+        for reply in replies:
+            self._do(Settle(reply))
+        replies.clear()
+
+    def _reject(self, child: Child, failure: Outcome | None) -> None:
+        """Tell who waits for it to run that it will not."""
+        for reply in child.until_up:
+            self._do(Settle(reply, "failed", failure, child.cell))
+        child.until_up.clear()
+
+    def _forget(self, child: Child) -> None:
+        """It is a child no more."""
+        self.order.pop(child, None)
+        self._by_cell.pop(child.cell, None)
+        if self.children.get(child.cell.name) is child:
+            del self.children[child.cell.name]
+        self._do(Tell(Do.FORGET, child.cell))
+
+    def _do(self, action: Action) -> None:
+        self._actions.append(action)
+
+    def __repr__(self) -> str:
+        return f"<Books {self.phase.value} {len(self.children)} children>"
+
+
+def _is_finished(child: Child) -> bool:
+    """Whether a child has finished, or everything in it has."""
+    supervisor = child.cell.supervisor
+    if supervisor is not None and child.status is Status.UP:
+        return supervisor.books.all_finished()
+    return child.status is Status.ENDED and child.finished
+
+
+def last_outcome(cell: Cell) -> Outcome:
+    """Return how the last run of *cell* ended."""
+    return cell.last or Outcome(Result.RETURNED, Stage.STARTED, "start")
