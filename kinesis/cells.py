@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from kinesis.component import Component
+from kinesis.component import Component, overridden_hooks
 from kinesis.concurrency import Future, Thread
 from kinesis.errors import ComponentStoppedError, WaitTimeoutError, describe
 from kinesis.services import Services, report
@@ -88,6 +88,7 @@ class Cell:
         "coming_since",
         "ending_since",
         "failures",
+        "hooks",
         "hung",
         "last",
         "life",
@@ -137,6 +138,8 @@ class Cell:
         self.serving: Serving | None = None  # of the life
         self.suffix = ""  # of the thread's name, where the plain one is taken
         self.tell: Callable[[Report], bool] = _nobody  # where reports go
+        cls: type = type(component)
+        self.hooks = overridden_hooks(cls)
         self.stage = Stage.SUBMITTED
         self.run = 0  # incarnations so far
         self.began: float | None = None  # when the present stage was entered
@@ -157,6 +160,13 @@ class Cell:
         self._notes: deque[Note] = deque(maxlen=NOTES_KEPT)
         self._scheduled: list[Timer] = []  # restarts and shutdowns, by control messages
         self._waiters: list[tuple[Collection[Stage], Future[Stage]]] = []
+
+    def begin_life(self, life: Lifecycle) -> None:
+        """Let *life* be the one that is lived here, the first or another one."""
+        self.life = life
+        self.serving = life.serving
+        self.component._kinesis = life.inside
+        self.stage = Stage.SUBMITTED
 
     # -- what happened ----------------------------------------------------------
 

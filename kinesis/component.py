@@ -9,15 +9,15 @@ sets it when the component is added.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
-from functools import lru_cache
-from typing import Any, Literal, Protocol
+from functools import cache
+from typing import Any, Literal
 
 from kinesis.concurrency import Event
 from kinesis.declared import Declared, setting
 from kinesis.errors import InvalidNameError, StageError
+from kinesis.life import Life, Scheduled
 from kinesis.messages import handlers_of
 from kinesis.restarts import Restart
 from kinesis.stages import Outcome
@@ -30,44 +30,6 @@ MAILBOX_BOUND = 10_000
 NAME_CHARACTERS = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~-"
 )
-
-
-class Scheduled(Protocol):
-    """A message that comes later; `cancel` it from any thread, any number of times."""
-
-    def cancel(self) -> None: ...
-
-
-class Life(Protocol):
-    """What a component may ask of the runtime that carries it."""
-
-    path: str
-
-    @property
-    def log(self) -> logging.LoggerAdapter[logging.Logger]: ...
-    @property
-    def stopping(self) -> Event: ...
-    @property
-    def ref(self) -> Any: ...
-    @property
-    def container(self) -> Any: ...
-    @property
-    def time_left(self) -> float | None: ...
-    @property
-    def deadline(self) -> float | None: ...
-    @property
-    def node(self) -> Hashable: ...
-    def ready(self) -> None: ...
-    def finish(self) -> None: ...
-    def edit(self, timeout: float | None) -> AbstractContextManager[None]: ...
-    def find(self, path: str) -> Any: ...
-    def after(self, seconds: float, message: object) -> Scheduled: ...
-    def every(self, seconds: float, message: object) -> Scheduled: ...
-    def set_handler(self, kind: type, function: Callable[[Any], object]) -> None: ...
-
-
-CURRENT: ContextVar[Life | None] = ContextVar("kinesis_component", default=None)
-"""The life of the component whose code runs here; None outside of components."""
 
 
 class Component(Declared):
@@ -272,7 +234,7 @@ BASE_HOOKS: MutableMapping[str, object] = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def overridden_hooks(cls: type) -> frozenset[str]:
     """Return the names of the hooks that *cls* has code for."""
     return frozenset(
@@ -280,7 +242,7 @@ def overridden_hooks(cls: type) -> frozenset[str]:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def handles_messages(cls: type) -> bool:
     """Return whether *cls* has a handler for any message."""
     return bool(handlers_of(cls)) or hasattr(cls, "default_handler")

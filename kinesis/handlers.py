@@ -38,7 +38,7 @@ class Handlers:
     __slots__ = ("_default", "_found", "_functions", "_own", "_path")
 
     def __init__(self, component: Component, path: str) -> None:
-        cls = type(component)
+        cls: type = type(component)
         self._path = path
         self._functions: dict[type, Function] = {
             kind: getattr(cls, name).__get__(component)

@@ -15,7 +15,7 @@ from kinesis.serving import Scheduled
 from kinesis.stages import Stage
 
 if TYPE_CHECKING:
-    from kinesis.lifecycle import Lifecycle
+    from kinesis.lifecycle.machine import Machine
 
 
 class Inside:
@@ -23,7 +23,7 @@ class Inside:
 
     __slots__ = ("_life", "path")
 
-    def __init__(self, life: Lifecycle) -> None:
+    def __init__(self, life: Machine) -> None:
         self._life = life
         self.path = life.cell.path
 

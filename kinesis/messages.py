@@ -9,7 +9,7 @@ reply is ``Any``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
@@ -42,7 +42,8 @@ def handles(*types: type) -> Callable[[Function], Function]:
     Raises:
         DeclarationError: No type, or something that is no class.
     """
-    wrong = [kind for kind in types if not isinstance(kind, type)]
+    given: tuple[object, ...] = types
+    wrong = [kind for kind in given if not isinstance(kind, type)]
     if wrong or not types:
         raise DeclarationError(
             f"@handles takes message classes, not {wrong or 'nothing'}. "
@@ -56,7 +57,7 @@ def handles(*types: type) -> Callable[[Function], Function]:
     return mark
 
 
-@lru_cache(maxsize=None)
+@cache
 def handlers_of(cls: type) -> Mapping[type, str]:
     """Return the name of the method that handles each type, for a component class."""
     found: dict[type, str] = {}

@@ -10,6 +10,7 @@ restart intensity.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import attrs
@@ -30,7 +31,9 @@ def _positive(_: object, attribute: attrs.Attribute[float], value: float) -> Non
         raise ValueError(f"{attribute.name} must be 0 or more, not {value!r}")
 
 
-def _one_of(*choices: str) -> object:
+def _one_of(
+    *choices: str,
+) -> Callable[[object, attrs.Attribute[str], str], None]:
     """Return a validator that names the *choices*."""
 
     def check(_: object, attribute: attrs.Attribute[str], value: str) -> None:
@@ -171,7 +174,7 @@ def answer(
     calm = history.started is not None and now - history.started >= policy.backoff.most
     row = 1 if calm else history.row + 1
     if chance is None:
-        chance = random.random()  # noqa: S311  # spreads load, guards no secret
+        chance = random.random()  # spreads load, guards no secret
     seconds = policy.backoff.wait(row, chance) if override is None else override
     after = History(moments=(*recent, now), row=row, started=None)
     return Again(max(0.0, seconds), row), after

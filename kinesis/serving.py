@@ -15,7 +15,6 @@ from contextvars import Context, ContextVar
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from kinesis.component import CURRENT
 from kinesis.errors import (
     ComponentStoppedError,
     MailboxFullError,
@@ -23,6 +22,7 @@ from kinesis.errors import (
     describe,
 )
 from kinesis.handlers import Handlers, Update, updater
+from kinesis.life import CURRENT
 from kinesis.mailbox import Envelope, Mailbox
 from kinesis.publishing import Publishing
 from kinesis.services import report
