@@ -7,13 +7,13 @@ holds of one that runs: add, remove, look up, iterate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar, overload
 
 import attrs
 
 from kinesis.cells import Cell
-from kinesis.component import CURRENT, Component, check_name
+from kinesis.component import Component, check_name
 from kinesis.concurrency import Future
 from kinesis.declared import private, setting
 from kinesis.errors import (
@@ -22,11 +22,12 @@ from kinesis.errors import (
     DuplicateNameError,
     KinesisError,
     StageError,
-    describe,
 )
+from kinesis.life import CURRENT
 from kinesis.refs import SEND_TIMEOUT, STAGE_TIMEOUT, Ref
 from kinesis.restarts import STRATEGIES, Strategy
 from kinesis.services import Services
+from kinesis.steering import serving_of
 from kinesis.supervision import Wish
 from kinesis.supervisor import Answer, Supervisor
 
@@ -217,7 +218,7 @@ class ContainerRef(Ref[C]):
         pending: list[tuple[str, Any]] = []
         for ref in self.walk():
             try:
-                serving = ref._serving()
+                serving = serving_of(ref._cell)
                 if serving.handlers:
                     pending.append(
                         (ref.path, serving.mailbox.submit(message, timeout=timeout))

@@ -8,31 +8,27 @@ component lives in this process.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 
-import attrs
-
 from kinesis import control
-from kinesis.cells import Cell, Note
-from kinesis.component import CURRENT, Component, Life
-from kinesis.errors import (
-    ComponentStoppedError,
-    MailboxFullError,
-    PeerMessagingDisabledError,
-    StageError,
-)
+from kinesis.cells import Cell
+from kinesis.component import Component
+from kinesis.errors import PeerMessagingDisabledError
 from kinesis.handlers import Update
+from kinesis.life import CURRENT, Life
 from kinesis.messages import Message
-from kinesis.services import report
-from kinesis.serving import DEEPEST, DEPTH, Lane, Serving
+from kinesis.serving import DEEPEST, DEPTH, Serving
 from kinesis.snapshots import Snapshot, check, codec_of
-from kinesis.stages import Outcome, Stage, State
-from kinesis.supervision import Wish, explain
+from kinesis.stages import Stage, State
+from kinesis.standing import Report, report_on
+from kinesis.steering import ask, obey, serving_of
+from kinesis.supervision import Wish
 
 if TYPE_CHECKING:
     from kinesis.changes import Callback, Change, Subscription
+
+    Kinds = Collection[type[Change]] | None
 
 C = TypeVar("C", bound=Component, covariant=True)
 R = TypeVar("R")
@@ -41,43 +37,6 @@ SEND_TIMEOUT = 5.0  # seconds
 STAGE_TIMEOUT = 60.0  # seconds that stop(), start() and restart() wait
 
 _ENDED = (Stage.STOPPED, Stage.TORN_DOWN)
-
-
-@attrs.frozen
-class Report:
-    """
-    What became of a component so far.
-
-    Attributes:
-        restarts: How often it was started again.
-        failures: How many of its hooks raised or hung.
-        last: How the last failed run ended; None if none has.
-        hung: The stack of code that outlived its deadline, while it runs.
-        stalled: The stack of a handler that takes long, while it runs.
-        next_attempt: Seconds until it is started again, while it backs off.
-        messages: Of its mailbox; see `kinesis.mailbox.Counts`.
-    """
-
-    path: str
-    stage: Stage
-    state: State
-    status: str
-    run: int
-    restarts: int
-    failures: int
-    last: Outcome | None
-    hung: str | None
-    stalled: str | None
-    next_attempt: float | None
-    messages: Any
-    notes: tuple[Note, ...]
-
-    def __str__(self) -> str:
-        ended = f", last: {explain(self.last)}" if self.last is not None else ""
-        return (
-            f"{self.path} {self.status}: run {self.run}, {self.restarts} restarts, "
-            f"{self.failures} failures{ended}"
-        )
 
 
 class Ref(Generic[C]):
@@ -126,24 +85,7 @@ class Ref(Generic[C]):
 
     def report(self) -> Report:
         """Return what became of it so far."""
-        cell = self._cell
-        attempt, now = cell.next_attempt, cell.services.threads.monotonic()
-        serving = cell.life.serving if cell.life is not None else None
-        return Report(
-            path=cell.path,
-            stage=cell.stage,
-            state=cell.stage.state,
-            status=cell.status(),
-            run=cell.run,
-            restarts=cell.restarts,
-            failures=cell.failures,
-            last=cell.last,
-            hung=cell.hung,
-            stalled=cell.stalled,
-            next_attempt=None if attempt is None else max(0.0, attempt - now),
-            messages=serving.mailbox.counts() if serving is not None else None,
-            notes=cell.notes(),
-        )
+        return report_on(self._cell)
 
     def why(self) -> tuple[str, ...]:
         """
@@ -154,7 +96,7 @@ class Ref(Generic[C]):
         """
         return tuple(note.text for note in self._cell.notes())
 
-    # -- waiting, and moving it ---------------------------------------------------------
+    # -- waiting, and moving it ---------------------------------------------------
 
     def wait_for(self, stage: Stage, timeout: float | None = None) -> None:
         """
@@ -207,25 +149,12 @@ class Ref(Generic[C]):
         """
         self._ask(Wish.RESTART, timeout)
 
-    def _ask(self, wish: Wish, timeout: float | None, wait: bool = True) -> None:
+    def _ask(self, wish: Wish, timeout: float | None) -> None:
         """Have the container do it; wait, unless the component itself asks."""
-        cell = self._cell
-        cell.services.check_process()
-        supervisor = cell.supervised_by
-        if supervisor is None:
-            raise StageError(
-                f"'{cell.path}' is the root, or is in no container yet: nobody can "
-                f"{wish.value} it. Stop the runtime instead.",
-                path=cell.path,
-                stage=cell.stage,
-                event=wish.value,
-            )
+        answer = ask(self._cell, wish)
         inside = CURRENT.get()
-        by = f"'{inside.path}'" if inside is not None else "a caller outside"
-        answer = supervisor.ask(wish, cell, by)
-        if not wait or (inside and _is_at_or_below(inside.path, cell.path)):
-            return  # or it would wait for itself
-        answer.future.result(timeout)
+        if inside is None or not _is_at_or_below(inside.path, self.path):
+            answer.future.result(timeout)  # else it would wait for itself
 
     # -- messages ----------------------------------------------------------------------
 
@@ -254,9 +183,9 @@ class Ref(Generic[C]):
             UnhandledMessageError: It has no handler for that type of message.
             WouldDeadlockError: It waits for the sender already.
         """
-        serving = self._cell.serving
-        if serving is None or isinstance(message, control.Control):
-            return self._without_mailbox(message)
+        if isinstance(message, control.Control):
+            return obey(self._cell, message)
+        serving = self._cell.serving or serving_of(self._cell)
         inside = CURRENT.get()
         if inside is not None:
             return self._send_inside(serving, inside, message, timeout)
@@ -302,10 +231,10 @@ class Ref(Generic[C]):
         the mailbox is full and its overflow is ``wait``. Errors as in `send`, but
         for those of the answer.
         """
-        serving = self._cell.serving
-        if serving is None or isinstance(message, control.Control):
-            self._without_mailbox(message)
+        if isinstance(message, control.Control):
+            obey(self._cell, message)
             return
+        serving = self._cell.serving or serving_of(self._cell)
         inside = CURRENT.get()
         if inside is None:
             serving.mailbox.post(message, timeout=timeout)
@@ -324,7 +253,7 @@ class Ref(Generic[C]):
         the same objects; private attributes are not restored. Nothing of a failed
         transaction is announced. Errors as in `send`.
         """
-        serving = self._serving()
+        serving = serving_of(self._cell)
         inside = CURRENT.get()
         if inside is None:
             replies = serving.mailbox.send_all(messages, timeout)
@@ -351,9 +280,9 @@ class Ref(Generic[C]):
         """
         import asyncio  # lazy: only those who use it pay for it
 
-        serving = self._cell.serving
-        if serving is None or isinstance(message, control.Control):
-            return self._without_mailbox(message)
+        if isinstance(message, control.Control):
+            return obey(self._cell, message)
+        serving = self._cell.serving or serving_of(self._cell)
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
 
@@ -373,70 +302,6 @@ class Ref(Generic[C]):
             if isinstance(error, asyncio.CancelledError):
                 raise
         return pending.result(0)
-
-    def _serving(self) -> Serving:
-        """Return what handles its messages, or say that nothing does."""
-        serving = self._cell.serving
-        if serving is None:
-            raise self._not_alive()
-        return serving
-
-    def _not_alive(self) -> ComponentStoppedError:
-        return ComponentStoppedError(
-            f"'{self.path}' is {self._cell.status()}: it takes no messages yet, or no "
-            f"more. Wait for it with wait_for(Stage.STARTED).",
-            path=self.path,
-        )
-
-    def _without_mailbox(self, message: object) -> None:
-        """Carry out a control message: it passes ahead of all that waits."""
-        if not isinstance(message, control.Control):
-            raise self._not_alive()
-        match message:
-            case control.Restart():
-                self._ask(Wish.RESTART, None, wait=False)
-            case control.Shutdown():
-                self._ask(Wish.STOP, None, wait=False)
-            case control.RestartAfter(seconds):
-                self._schedule(seconds, control.Restart())
-            case control.ShutdownAfter(seconds):
-                self._schedule(seconds, control.Shutdown())
-            case control.CancelAfter(seconds):
-                self._schedule(seconds, control.Cancel(), cancels=False)
-            case control.Cancel():
-                self._cell.cancel_scheduled()
-            case control.RestartMailbox():
-                self._serving().mailbox.control(Lane.RENEW)
-            case control.EnablePeerMessaging():
-                self._cell.peers_enabled = True
-            case control.DisablePeerMessaging():
-                self._cell.peers_enabled = False
-            case control.NotifyPeers(told):
-                self._notify_peers(told)
-            case control.Persist():
-                self._cell.persist()
-
-    def _schedule(
-        self, seconds: float, message: control.Control, cancels: bool = True
-    ) -> None:
-        """Send *message* in *seconds*; with *cancels* a `Cancel` forgets it."""
-        timers = self._cell.services.timers
-        timer = timers.call_later(seconds, lambda: self._without_mailbox(message))
-        if cancels:
-            self._cell.scheduled(timer)
-
-    def _notify_peers(self, message: object) -> None:
-        """Post *message* to each sibling that listens to siblings."""
-        parent = self._cell.parent
-        supervisor = parent.supervisor if parent is not None else None
-        for child in supervisor.books.in_order() if supervisor is not None else ():
-            peer = child.cell
-            if peer is self._cell or not peer.peers_enabled:
-                continue
-            try:
-                Ref(peer).post(message, timeout=0.0)
-            except (ComponentStoppedError, MailboxFullError) as error:
-                report(logging.WARNING, peer.path, f"not notified: {error}")
 
     # -- state -----------------------------------------------------------------------
 
@@ -494,7 +359,7 @@ class Ref(Generic[C]):
         function: Callable[[Any], object],
         first: bool = False,
         deadline: float = 4.0,
-        kinds: Collection[type[Change]] | None = None,
+        kinds: Kinds = None,
     ) -> Callback:
         """
         Have *function* called with each change, here and below.
@@ -509,7 +374,7 @@ class Ref(Generic[C]):
         self,
         max: int = 1000,
         overflow: Literal["drop-oldest", "wait"] = "drop-oldest",
-        kinds: Collection[type[Change]] | None = None,
+        kinds: Kinds = None,
     ) -> Subscription:
         """
         Return an iterable of the changes, here and below.
@@ -531,7 +396,7 @@ class Ref(Generic[C]):
         return f"<Ref {cell.path} {type(cell.component).__name__} [{cell.status()}]>"
 
 
-def _given(kinds: Collection[type[Change]] | None) -> tuple[Any, ...]:
+def _given(kinds: Kinds) -> tuple[Any, ...]:
     """Return *kinds* as an argument, if they are given."""
     return () if kinds is None else (kinds,)
 

@@ -1,0 +1,112 @@
+"""
+Carries out control messages.
+
+They steer a component from outside of its mailbox, so they pass ahead of all that
+waits in it. Each is carried out on the thread that sends it, or on the timer
+thread when its time has come; none of them waits.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from kinesis import control
+from kinesis.cells import Cell
+from kinesis.errors import ComponentStoppedError, MailboxFullError, StageError
+from kinesis.life import CURRENT
+from kinesis.services import report
+from kinesis.serving import Lane, Serving
+from kinesis.supervision import Wish
+from kinesis.supervisor import Answer
+from kinesis.timers import Timer
+
+
+def ask(cell: Cell, wish: Wish) -> Answer:
+    """
+    Have the container of *cell* do what is wished.
+
+    Raises:
+        ForkedError: In a forked child.
+        StageError: It is in no container.
+    """
+    cell.services.check_process()
+    supervisor = cell.supervised_by
+    if supervisor is None:
+        raise StageError(
+            f"'{cell.path}' is the root, or is in no container yet: nobody can "
+            f"{wish.value} it. Stop the runtime instead.",
+            path=cell.path,
+            stage=cell.stage,
+            event=wish.value,
+        )
+    inside = CURRENT.get()
+    by = f"'{inside.path}'" if inside is not None else "a caller outside"
+    return supervisor.ask(wish, cell, by)
+
+
+def serving_of(cell: Cell) -> Serving:
+    """
+    Return what handles the messages of *cell*.
+
+    Raises:
+        ComponentStoppedError: Nothing does yet.
+    """
+    if cell.serving is None:
+        raise ComponentStoppedError(
+            f"'{cell.path}' is {cell.status()}: it takes no messages yet. Wait for "
+            f"it with wait_for(Stage.STARTED).",
+            path=cell.path,
+        )
+    return cell.serving
+
+
+def obey(cell: Cell, message: control.Control) -> None:
+    """Do what *message* says to the component in *cell*."""
+    match message:
+        case control.Restart():
+            ask(cell, Wish.RESTART)
+        case control.Shutdown():
+            ask(cell, Wish.STOP)
+        case control.RestartMailbox():
+            serving_of(cell).mailbox.control(Lane.RENEW)
+        case control.EnablePeerMessaging():
+            cell.peers_enabled = True
+        case control.DisablePeerMessaging():
+            cell.peers_enabled = False
+        case control.NotifyPeers(told):
+            notify_peers(cell, told)
+        case control.Persist():
+            cell.persist()
+        case _:
+            _obey_in_time(cell, message)
+
+
+def _obey_in_time(cell: Cell, message: control.Control) -> None:
+    """Schedule something, or forget what is scheduled."""
+    match message:
+        case control.RestartAfter(seconds):
+            cell.scheduled(_later(cell, seconds, control.Restart()))
+        case control.ShutdownAfter(seconds):
+            cell.scheduled(_later(cell, seconds, control.Shutdown()))
+        case control.CancelAfter(seconds):
+            _later(cell, seconds, control.Cancel())
+        case control.Cancel():
+            cell.cancel_scheduled()
+
+
+def _later(cell: Cell, seconds: float, message: control.Control) -> Timer:
+    """Obey *message* in *seconds*."""
+    return cell.services.timers.call_later(seconds, lambda: obey(cell, message))
+
+
+def notify_peers(cell: Cell, message: object) -> None:
+    """Post *message* to each sibling that listens to siblings."""
+    supervisor = cell.supervised_by
+    for child in supervisor.books.in_order() if supervisor is not None else ():
+        peer = child.cell
+        if peer is cell or not peer.peers_enabled or peer.serving is None:
+            continue
+        try:
+            peer.serving.mailbox.post(message, cell.path, timeout=0.0)
+        except (ComponentStoppedError, MailboxFullError) as error:
+            report(logging.WARNING, peer.path, f"not notified: {error}")
