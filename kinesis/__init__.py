@@ -69,7 +69,7 @@ _HOMES = {
     "state_changed": "kinesis.changes",
 }
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605  # a list of str, as the name must be
+__all__ = sorted(_HOMES)  # a list of str, as the name must be
 
 
 def __getattr__(name: str) -> Any:

@@ -197,7 +197,7 @@ class SystemThreads:
     # Bound straight to the standard library: no call of ours in between.
     lock = staticmethod(threading.Lock)
     event = staticmethod(threading.Event)
-    queue = staticmethod(SimpleQueue)
+    queue: Callable[[], Queue[Any]] = staticmethod(SimpleQueue)
     monotonic = staticmethod(time.monotonic)
     sleep = staticmethod(time.sleep)
     time = staticmethod(time.time)  # last: from here on the name is this method

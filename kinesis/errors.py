@@ -5,7 +5,7 @@ What can go wrong, as one tree::
     ├── your move
     │   ├── DeclarationError (TypeError)        a component class is written wrong
     │   ├── ComponentCopyError (TypeError)      a component was copied or pickled
-    │   ├── InvalidNameError (ValueError)       a name has characters that paths cannot have
+    │   ├── InvalidNameError (ValueError)       a name that paths cannot have
     │   ├── DuplicateNameError (ValueError)     the container has a child of that name
     │   ├── ComponentNotFoundError (KeyError)   nothing at that path
     │   ├── StageError (RuntimeError)           the stage does not accept that event
@@ -94,9 +94,7 @@ class ComponentNotFoundError(KinesisError, KeyError):
     choices: tuple[str, ...]
 
     @classmethod
-    def at(
-        cls, path: str, name: str, choices: Iterable[str]
-    ) -> ComponentNotFoundError:
+    def at(cls, path: str, name: str, choices: Iterable[str]) -> ComponentNotFoundError:
         """Say that the container at *path* has no child *name*, and what it has."""
         choices = tuple(choices)
         hint = did_you_mean(name, choices)

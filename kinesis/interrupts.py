@@ -79,3 +79,8 @@ class Patience:
     def is_second(self, now: float) -> bool:
         """Whether one at *now* is more than an echo of the first."""
         return self._first is not None and now - self._first > TWICE
+
+
+def signal_name(number: int) -> str:
+    """Return ``SIGTERM`` for 15."""
+    return signal.Signals(number).name

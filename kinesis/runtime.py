@@ -14,49 +14,25 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
-from enum import Enum
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from kinesis import reports
-from kinesis.cells import Kind, Report
 from kinesis.component import Component
-from kinesis.concurrency import Empty, Future, SystemThreads, Thread, Threads
+from kinesis.concurrency import Future, Queue, SystemThreads, Threads
+from kinesis.conductor import JOIN_SECONDS, Conductor
 from kinesis.container import Container, ContainerRef, find_cell, make_cell, ref_of
-from kinesis.errors import HungError, StageError, WaitTimeoutError
-from kinesis.interrupts import DUMP, RELOAD, Interrupts, Patience
-from kinesis.lifecycle import Lifecycle
+from kinesis.errors import HungError, StageError
+from kinesis.interrupts import DUMP, RELOAD, Interrupts, Patience, signal_name
+from kinesis.life import CURRENT
 from kinesis.reports import StopReport
 from kinesis.restarts import Strategy
 from kinesis.services import Services, Transitions, report
-from kinesis.stages import Outcome, Stage
-from kinesis.supervision import explain
-from kinesis.supervisor import activation_error
-from kinesis.systemd import Notifier
 
 SHUTDOWN_DEADLINE = 30.0  # seconds for the whole stop
-JOIN_SECONDS = 1.0  # for threads that have ended, or nearly
-WATCH_SECONDS = 1.0  # how often handlers are looked at that run for long
 
-OK, FAILED, HUNG = 0, 1, 3  # exit codes; see also 128 + n for a forced exit
-
-
-class _Say(Enum):
-    """What the control thread is told."""
-
-    FINISHED = "a component has finished by itself"
-    LATE = "the shutdown deadline has passed"
-
-
-class _Stop:
-    """A wish to stop, and who has it."""
-
-    def __init__(self, why: str) -> None:
-        self.why = why
-
-
-_DONE = object()  # to the main thread: the control thread has ended
+_DONE = 0  # to the main thread, where signals have numbers: all has ended
 
 
 class Runtime:
@@ -95,24 +71,16 @@ class Runtime:
         self._services = services = Services(name, threads, transitions)
         services.ref_of = ref_of
         services.find = lambda cell, path: ref_of(find_cell(cell, path))
-        services.on_finished = lambda: self._wishes.put(_Say.FINISHED)
         self.name = name
         self.shutdown_deadline = shutdown_deadline
         self._threads = threads
         self._cell = make_cell(root, None, services)
-        self._cell.tell = self._take_report
         self._root: ContainerRef[Container] = ContainerRef(self._cell)
-        self._wishes = threads.queue()  # to the control thread
-        self._lock = threads.lock()
+        self._conductor = Conductor(self._cell, services, shutdown_deadline)
         self._reloading = threads.lock()
-        self._control: Thread | None = None
-        self._started: Future[None] = Future(threads, f"the start of '{name}'")
-        self._ended: Future[StopReport] = Future(threads, f"the end of '{name}'")
-        self._code = OK
-        self._ends_when_finished = False
         self._reload: Callable[[], object] | None = None
 
-    # -- a program's main ---------------------------------------------------------------
+    # -- a program's main --------------------------------------------------------
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **options: Any) -> Self:
@@ -126,7 +94,8 @@ class Runtime:
         """
         from kinesis.reloading import runtime_from_file  # lazy: reads YAML
 
-        return runtime_from_file(cls, path, **options)
+        runtime: Self = runtime_from_file(cls, path, **options)
+        return runtime
 
     def run(self) -> int:
         """
@@ -138,30 +107,28 @@ class Runtime:
         than 0.25 s later, ends the process with 130 or 143. SIGHUP reloads, SIGUSR1
         prints the tree and all stacks to stderr. Elsewhere no handler is installed.
         """
-        self._ends_when_finished = True
+        self._conductor.ends_when_finished = True
         self._begin()
         if not self._threads.in_main_thread():
             report(logging.DEBUG, self._cell.path, "not the main thread: no signals")
-            self.join()
-            return self._code
-        signals = self._threads.queue()
-        self._ended.add_done_callback(lambda _: signals.put(_DONE))
+            return self.join()
+        signals: Queue[int] = self._threads.queue()
+        self._conductor.ended.add_done_callback(lambda _: signals.put(_DONE))
         with Interrupts(signals):
             self._obey_signals(signals)
-        self.join()
-        return self._code
+        return self.join()
 
-    def _obey_signals(self, signals: Any) -> None:
+    def _obey_signals(self, signals: Queue[int]) -> None:
         """Wait for signals until all has ended; on the main thread."""
         patience = Patience()
-        while (number := signals.get()) is not _DONE:
+        while (number := signals.get()) != _DONE:
             now = self._threads.monotonic()
             if number == DUMP:
                 self._aside(self._dump)
             elif number == RELOAD:
                 self._aside(self._reload_now)
             elif patience.is_first(now):
-                self._wishes.put(_Stop(f"signal {number}"))
+                self._conductor.stop(signal_name(number))
             elif patience.is_second(now):
                 self._force(number)
 
@@ -195,7 +162,7 @@ class Runtime:
         with self._reloading:
             self._reload()
 
-    # -- inside another program -----------------------------------------------------------
+    # -- inside another program --------------------------------------------------
 
     def start(self, timeout: float | None = None) -> Self:
         """
@@ -210,21 +177,18 @@ class Runtime:
         """
         self._begin()
         report(logging.DEBUG, self._cell.path, "embedded: no signal handlers")
-        self._started.result(timeout)
+        self._conductor.started.result(timeout)
         return self
 
     def _begin(self) -> None:
         """Start the control thread, which boots."""
         self._services.check_process()
-        with self._lock:
-            if self._ended.done():
-                raise StageError(
-                    f"the runtime '{self.name}' has been stopped, and does not start "
-                    f"again. Make a new Runtime."
-                )
-            if self._control is None:
-                name = f"kinesis:{self.name}:control"
-                self._control = self._threads.start(self._run_control, name)
+        if self._conductor.ended.done():
+            raise StageError(
+                f"the runtime '{self.name}' has been stopped, and does not start "
+                f"again. Make a new Runtime."
+            )
+        self._conductor.begin()
 
     def stop(self, timeout: float | None = None) -> StopReport:
         """
@@ -240,12 +204,14 @@ class Runtime:
                 be ended. The process goes on.
         """
         self._services.check_process()
-        if self._control is None:
-            self._finish_unstarted()
-        self._wishes.put(_Stop("stop()"))
+        conductor = self._conductor
+        conductor.stop("stop()")
+        inside = CURRENT.get()
+        if inside is not None and not conductor.ended.done():
+            return StopReport(0.0, (), ())  # it would wait for itself
         if timeout is None:
             timeout = self.shutdown_deadline + 5 * JOIN_SECONDS
-        told = self._ended.result(timeout)
+        told = conductor.ended.result(timeout)
         if told.late:
             paths = tuple(late.path for late in told.late)
             raise HungError(
@@ -253,6 +219,7 @@ class Runtime:
                 f"Their threads cannot be ended:\n{told}",
                 paths=paths,
             )
+        self.join(JOIN_SECONDS)
         return told
 
     def join(self, timeout: float | None = None) -> int:
@@ -262,17 +229,11 @@ class Runtime:
         Raises:
             WaitTimeoutError: It runs for longer than *timeout* seconds.
         """
-        self._ended.result(timeout)
-        control = self._control
-        if control is not None and control.ident != self._threads.get_ident():
-            control.join(JOIN_SECONDS)
-        return self._code
-
-    def _finish_unstarted(self) -> None:
-        """End a runtime that was never started."""
-        with self._lock:
-            if self._control is None:
-                self._ended.set_result(StopReport(0.0, (), ()))
+        self._conductor.ended.result(timeout)
+        thread = self._conductor.thread
+        if thread is not None and thread.ident != self._threads.get_ident():
+            thread.join(JOIN_SECONDS)
+        return self._conductor.code
 
     def __enter__(self) -> Self:
         return self.start()
@@ -284,9 +245,8 @@ class Runtime:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-        self.join(JOIN_SECONDS)
 
-    # -- the tree -------------------------------------------------------------------------
+    # -- the tree ----------------------------------------------------------------
 
     @property
     def root(self) -> ContainerRef[Container]:
@@ -312,7 +272,7 @@ class Runtime:
     def __contains__(self, path: object) -> bool:
         return path == self._cell.path or path in self._root
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self._root)
 
     def __len__(self) -> int:
@@ -324,130 +284,7 @@ class Runtime:
     @property
     def exit_code(self) -> int:
         """What `run` returns, or would by now."""
-        return self._code
+        return self._conductor.code
 
     def __repr__(self) -> str:
         return f"<Runtime {self.name} {self._root!r}>"
-
-    # -- the control thread ------------------------------------------------------------------
-
-    def _take_report(self, told: Report) -> bool:
-        """Take what the root's lifecycle reports."""
-        self._wishes.put(told)
-        return True
-
-    def _run_control(self) -> None:
-        """Boot, wait, stop, join; whatever comes, it ends."""
-        began = self._threads.monotonic()
-        try:
-            began = self._control_tree()
-        except BaseException as error:
-            self._services.crashed(f"/{self.name}", error)
-            self._code = FAILED
-        finally:
-            self._close(began)
-
-    def _control_tree(self) -> float:
-        """Boot the tree and see it down; return when its stop began."""
-        threads, cell = self._threads, self._cell
-        notifier = Notifier()
-        cell.life = life = Lifecycle(cell, cell.supervisor)
-        cell.serving = life.serving
-        cell.component._kinesis = life.inside
-        watch = self._services.timers.call_later(
-            WATCH_SECONDS, self._watch, period=WATCH_SECONDS
-        )
-        ping = _period(notifier)
-        life.activate()
-        stopping: float | None = None
-        while True:
-            try:
-                wish = self._wishes.get(timeout=ping)
-            except Empty:
-                notifier.tell("WATCHDOG=1")
-                continue
-            now = threads.monotonic()
-            if isinstance(wish, _Stop) and stopping is None:
-                stopping = self._begin_stop(wish.why, now, notifier)
-            elif wish is _Say.FINISHED and stopping is None:
-                if self._ends_when_finished and cell.supervisor.books.all_finished():
-                    stopping = self._begin_stop("all have finished", now, notifier)
-            elif wish is _Say.LATE:
-                break
-            elif isinstance(wish, Report):
-                if wish.kind is Kind.STARTED:
-                    notifier.tell("READY=1")
-                    self._started.set_result(None)
-                elif wish.kind is Kind.FAILED and stopping is None:
-                    stopping = self._fail(wish.outcome, now, notifier)
-                elif wish.kind is Kind.TORN_DOWN:
-                    stopping = now if stopping is None else stopping
-                    break
-        watch.cancel()
-        return stopping
-
-    def _begin_stop(self, why: str, now: float, notifier: Notifier) -> float:
-        """Order the whole tree to stop, and set its deadline; return *now*."""
-        report(logging.INFO, self._cell.path, f"stopping: {why}")
-        self._cell.note(f"stopped: {why}")
-        self._order_stop(notifier)
-        if self._cell.life is not None:
-            self._cell.life.stop(tear_down=True)
-        return now
-
-    def _order_stop(self, notifier: Notifier) -> None:
-        notifier.tell("STOPPING=1")
-        self._services.stopped.clear()
-        self._services.timers.call_later(
-            self.shutdown_deadline, lambda: self._wishes.put(_Say.LATE)
-        )
-
-    def _fail(self, outcome: Outcome | None, now: float, notifier: Notifier) -> float:
-        """A failure has reached the root: everything stops."""
-        self._code = FAILED
-        text = f"failed, so everything stops: {explain(outcome)}"
-        report(logging.ERROR, self._cell.path, text)
-        self._cell.note(text)
-        self._order_stop(notifier)
-        self._started.set_exception(activation_error(self._cell.path, outcome))
-        if self._cell.life is not None:
-            self._cell.life.fail()
-        return now
-
-    def _watch(self) -> None:
-        """Look for handlers that run for long; on the timer thread."""
-        now = self._threads.monotonic()
-        for cell in reports.all_cells(self._cell):
-            if cell.busy_since is not None:
-                cell.look_for_stall(now)
-
-    def _close(self, began: float) -> None:
-        """Join every thread, in activation order; say how it went."""
-        services, threads = self._services, self._threads
-        until = threads.monotonic() + JOIN_SECONDS
-        for cell in reports.in_activation_order(self._cell):
-            for thread in cell.threads():
-                wait = 0.0 if cell.hung is not None else until - threads.monotonic()
-                thread.join(max(0.0, wait))
-        for thread in services.left_behind():
-            thread.join(max(0.0, until - threads.monotonic()))
-        services.changes.close(JOIN_SECONDS)
-        services.timers.close(JOIN_SECONDS)
-        threads.close(JOIN_SECONDS)
-        late = reports.late_ones(self._cell, services)
-        seconds = threads.monotonic() - began
-        told = StopReport(seconds, tuple(services.stopped), late)
-        level = logging.ERROR if late else logging.INFO
-        report(level, self._cell.path, str(told))
-        if late:
-            self._code = HUNG
-        self._started.set_exception(
-            WaitTimeoutError(f"'{self.name}' was stopped before it had started.")
-        )
-        self._ended.set_result(told)
-
-
-def _period(notifier: Notifier) -> float | None:
-    """Return how often to tell systemd that we live: twice as often as it asks."""
-    seconds = notifier.watchdog_seconds
-    return None if seconds is None else seconds / 2

@@ -19,28 +19,24 @@ PACKAGE = Path(__file__).parents[1] / "kinesis"
 # A package (web, testing, ...) is one name here: inside, its modules import one
 # another as they like.
 LAYERS = [
-    # no threads made by anything but the seam
     {"errors"},
     {"concurrency"},
-    # values, tables and small tools
     {"stages", "restarts", "timers", "waits", "mailbox", "declared", "messages"},
-    {"control", "snapshots", "changes"},
-    # what people subclass
-    {"component"},
-    # one component: its place, its messages, its stages
-    {"handlers", "services", "workers"},
-    {"cells", "publishing"},
-    {"serving", "supervision", "reports"},
-    {"inside", "refs"},
-    {"lifecycle"},
-    # many of them
-    {"supervisor"},
-    {"container"},
-    # a program; these meet only in the runtime
-    {"web", "persistence", "config", "interrupts", "systemd", "leave"},
+    {"control", "snapshots", "changes", "life"},
+    {"component", "services", "workers"},
+    {"handlers"},
+    {"cells"},
+    {"publishing"},
+    {"serving"},
+    {"inside"},
+    {"lifecycle", "supervision"},
+    {"supervisor", "standing"},
+    {"steering"},
+    {"refs"},
+    {"container", "reports", "systemd", "leave"},
+    {"web", "persistence", "config", "interrupts", "conductor"},
     {"reloading"},
     {"runtime"},
-    # what people call
     {"safe_handler", "scaffold", "testing"},
     {"logs"},
     {"cli"},

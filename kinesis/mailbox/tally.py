@@ -87,10 +87,13 @@ class Tally:
         "_lock",
         "begun",
         "busy_seconds",
+        "busy_seconds_here",
         "dropped",
         "expired",
         "failed",
+        "failed_here",
         "handled",
+        "here",
         "late",
         "latencies",
         "latency_buckets",
@@ -107,6 +110,9 @@ class Tally:
         self.now = threads.monotonic
         self._lock = threads.lock()
         self.begun = self.handled = self.failed = self.late = 0
+        # Handled in the thread of their sender, past the mailbox.
+        self.here = self.failed_here = 0
+        self.busy_seconds_here = 0.0
         self.expired = self.dropped = self.stopped = self.refused = 0
         self.busy_seconds = self.latency_seconds = self.latency_most = 0.0
         self.latency_buckets = [0] * (len(LATENCY_BOUNDS) + 1)
@@ -128,6 +134,15 @@ class Tally:
             self.failed += 1
             self.busy_seconds += busy
 
+    def count_here(self, busy: float, failed: bool) -> None:
+        """Count one that its sender's own thread has handled, past the mailbox."""
+        with self._lock:
+            self.busy_seconds_here += busy
+            if failed:
+                self.failed_here += 1
+            else:
+                self.here += 1
+
     def count(self, counter: str) -> None:
         """Add one to the attribute called *counter*, one of the rare ones."""
         with self._lock:
@@ -137,8 +152,8 @@ class Tally:
         """Return all as a value; while messages move, some may be one behind."""
         self.fold()
         return Counts(
-            handled=self.handled,
-            failed=self.failed,
+            handled=self.handled + self.here,
+            failed=self.failed + self.failed_here,
             late=self.late,
             expired=self.expired,
             dropped=self.dropped,
@@ -146,7 +161,7 @@ class Tally:
             refused=self.refused,
             depth=depth,
             running=max(0, self.begun - self.handled - self.failed - self.late),
-            busy_seconds=self.busy_seconds,
+            busy_seconds=self.busy_seconds + self.busy_seconds_here,
             latency_seconds=self.latency_seconds,
             latency_most=self.latency_most,
             latency_buckets=tuple(self.latency_buckets),

@@ -217,6 +217,14 @@ class SimulatedThreads:
         """Return the number of the calling thread: 1 for main, 2 for the next."""
         return self._scheduler.current.number
 
+    def in_main_thread(self) -> bool:
+        """Return whether the caller is the simulated main thread."""
+        return self._scheduler.current.number == 1
+
+    def names(self) -> dict[int, str]:
+        """Return the names of the simulated threads, by number."""
+        return {task.number: task.name for task in self._scheduler.tasks}
+
     def stack(self, ident: int | None) -> str:
         """Return the stack of a simulated thread; see `Threads.stack`."""
         for task in self._scheduler.tasks:

@@ -1,0 +1,250 @@
+"""
+Boots the tree, hears every wish to stop, and sees to the end.
+
+All on one control thread, which runs no code of users and waits for nothing but
+its queue. So whatever a component does, a stop is heard, and ends in time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import attrs
+
+from kinesis import reports
+from kinesis.cells import Cell, Kind, Report
+from kinesis.concurrency import Empty, Future, Queue, Thread
+from kinesis.errors import ComponentStoppedError
+from kinesis.lifecycle import Lifecycle
+from kinesis.reports import StopReport
+from kinesis.services import Services, report
+from kinesis.stages import Outcome
+from kinesis.supervision import explain
+from kinesis.supervisor import activation_error
+from kinesis.systemd import Notifier
+
+JOIN_SECONDS = 1.0  # for threads that have ended, or nearly
+WATCH_SECONDS = 1.0  # how often handlers are looked at that run for long
+
+OK, FAILED, HUNG = 0, 1, 3  # exit codes; a forced exit has 128 + n
+
+
+@attrs.frozen
+class StopWish:
+    """Somebody wants everything to stop."""
+
+    why: str
+
+
+@attrs.frozen
+class SomeFinished:
+    """A component has finished by itself."""
+
+
+@attrs.frozen
+class TooLate:
+    """The deadline of the whole stop has passed."""
+
+
+Wish = StopWish | SomeFinished | TooLate | Report
+
+
+class Conductor:
+    """
+    The control thread of one runtime.
+
+    Attributes:
+        started: Done once all is STARTED, or failed to be.
+        ended: Done once everything that can be joined has been.
+        code: The exit code, so far.
+
+    Thread safety: any thread may call any public method.
+    """
+
+    def __init__(
+        self,
+        root: Cell,
+        services: Services,
+        shutdown_deadline: float,
+        notifier: Notifier | None = None,
+    ) -> None:
+        threads = services.threads
+        self.started: Future[None] = Future(threads, f"the start of '{root.path}'")
+        self.ended: Future[StopReport] = Future(threads, f"the end of '{root.path}'")
+        self.code = OK
+        self.ends_when_finished = False
+        self.thread: Thread | None = None
+        self._root = root
+        self._services = services
+        self._threads = threads
+        self._shutdown_deadline = shutdown_deadline
+        self._notifier = Notifier() if notifier is None else notifier
+        self._wishes: Queue[Wish] = threads.queue()
+        self._lock = threads.lock()
+        self._stopping: float | None = None  # since when
+        self._finished = False
+        self._act_on: dict[type, Callable[..., object]] = {
+            StopWish: self._stop,
+            SomeFinished: self._some_finished,
+            TooLate: self._too_late,
+            Report: self._report,
+        }
+        root.tell = self._tell
+        services.on_finished = lambda: self._wishes.put(SomeFinished())
+
+    def begin(self) -> None:
+        """
+        Start the control thread, which boots. Idempotent.
+
+        Raises:
+            RuntimeError: The system refuses a thread.
+        """
+        with self._lock:
+            if self.thread is None:
+                name = f"kinesis:{self._services.name}:control"
+                self.thread = self._threads.start(self._run, name)
+
+    def stop(self, why: str) -> None:
+        """Have everything stopped; one that has not begun ends at once."""
+        with self._lock:
+            if self.thread is None:
+                self.ended.set_result(StopReport(0.0, (), ()))
+        self._wishes.put(StopWish(why))
+
+    def _tell(self, told: Report) -> bool:
+        """Take what the root's lifecycle reports."""
+        self._wishes.put(told)
+        return True
+
+    # -- the control thread -------------------------------------------------------
+
+    def _run(self) -> None:
+        """Boot, wait, stop, join; whatever comes, it ends."""
+        try:
+            self._boot()
+            self._conduct()
+        except BaseException as error:
+            self._services.crashed(self._root.path, error)
+            self.code = FAILED
+        finally:
+            self._close()
+
+    def _boot(self) -> None:
+        """Begin the root's life."""
+        root = self._root
+        self._services.timers.call_later(
+            WATCH_SECONDS, self._watch, period=WATCH_SECONDS
+        )
+        life = Lifecycle(root, root.supervisor)
+        root.begin_life(life)
+        life.activate()
+
+    def _conduct(self) -> None:
+        """Do as is wished until the root's life is over, or it is too late."""
+        seconds = self._notifier.watchdog_seconds
+        period = None if seconds is None else seconds / 2
+        while not self._finished:
+            try:
+                wish = self._wishes.get(timeout=period)
+            except Empty:
+                self._notifier.tell("WATCHDOG=1")
+                continue
+            self._act_on[type(wish)](wish)
+
+    def _stop(self, wish: StopWish) -> None:
+        """Stop the whole tree, the last started first."""
+        if self._stopping is not None:
+            return
+        report(logging.INFO, self._root.path, f"stopping: {wish.why}")
+        self._root.note(f"stopped: {wish.why}")
+        self._begin_stop()
+        if self._root.life is not None:
+            self._root.life.stop(tear_down=True)
+
+    def _begin_stop(self) -> None:
+        """Note that all stops now, and by when it must have."""
+        self._stopping = self._threads.monotonic()
+        self._notifier.tell("STOPPING=1")
+        self._services.stopped.clear()
+        self._services.timers.call_later(
+            self._shutdown_deadline, lambda: self._wishes.put(TooLate())
+        )
+
+    def _some_finished(self, _: SomeFinished) -> None:
+        """Stop a program that has nothing left to do."""
+        supervisor = self._root.supervisor
+        if not self.ends_when_finished or supervisor is None:
+            return
+        if supervisor.books.all_finished():
+            self._stop(StopWish("all components have finished"))
+
+    def _too_late(self, _: TooLate) -> None:
+        """Give up on what has not stopped."""
+        text = f"the stop takes longer than {self._shutdown_deadline:g} s: given up"
+        report(logging.ERROR, self._root.path, text)
+        self._finished = True
+
+    def _report(self, told: Report) -> None:
+        """The root's lifecycle says how it is."""
+        match told.kind:
+            case Kind.STARTED:
+                self._notifier.tell("READY=1")
+                self.started.set_result(None)
+            case Kind.FAILED if self._stopping is None:
+                self._fail(told.outcome)
+            case Kind.TORN_DOWN:
+                self._finished = True
+
+    def _fail(self, outcome: Outcome | None) -> None:
+        """A failure has reached the root: everything stops."""
+        self.code = FAILED
+        text = f"failed, so everything stops: {explain(outcome)}"
+        report(logging.ERROR, self._root.path, text)
+        self._root.note(text)
+        self._begin_stop()
+        self.started.set_exception(activation_error(self._root.path, outcome))
+        if self._root.life is not None:
+            self._root.life.fail()
+
+    def _watch(self) -> None:
+        """Look for handlers that run for long; on the timer thread."""
+        now = self._threads.monotonic()
+        for cell in reports.all_cells(self._root):
+            if cell.busy_since is not None:
+                cell.look_for_stall(now)
+
+    # -- the end --------------------------------------------------------------------
+
+    def _close(self) -> None:
+        """Join every thread, in activation order; say how it went."""
+        services = self._services
+        self._join_components()
+        services.changes.close(JOIN_SECONDS)
+        services.timers.close(JOIN_SECONDS)
+        self._threads.close(JOIN_SECONDS)
+        late = reports.late_ones(self._root, services)
+        now = self._threads.monotonic()
+        seconds = now - (self._stopping if self._stopping is not None else now)
+        told = StopReport(seconds, tuple(services.stopped), late)
+        level = logging.ERROR if late else logging.INFO
+        report(level, self._root.path, str(told))
+        if late:
+            self.code = HUNG
+        self.started.set_exception(
+            ComponentStoppedError(
+                f"'{self._root.path}' was stopped before it had started.",
+                path=self._root.path,
+            )
+        )
+        self.ended.set_result(told)
+
+    def _join_components(self) -> None:
+        """Join the threads of all components, those of hung ones without a wait."""
+        until = self._threads.monotonic() + JOIN_SECONDS
+        for cell in reports.in_activation_order(self._root):
+            for thread in cell.threads():
+                left = until - self._threads.monotonic()
+                thread.join(0.0 if cell.hung is not None else max(0.0, left))
+        for thread in self._services.left_behind():
+            thread.join(max(0.0, until - self._threads.monotonic()))
