@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, MutableMapping
 from contextlib import AbstractContextManager
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from kinesis.concurrency import Event
 from kinesis.declared import Declared, setting
@@ -21,6 +21,10 @@ from kinesis.life import Life, Scheduled
 from kinesis.messages import handlers_of
 from kinesis.restarts import Restart
 from kinesis.stages import Outcome
+
+if TYPE_CHECKING:
+    from kinesis.container import ContainerRef
+    from kinesis.refs import Ref
 
 START_DEADLINE = 30.0  # seconds for each of the stages on the way up
 STOP_DEADLINE = 5.0  # seconds for each of the stages on the way down
@@ -143,14 +147,16 @@ class Component(Declared):
         return self._life.stopping
 
     @property
-    def ref(self) -> Any:
+    def ref(self) -> Ref[Self]:
         """The `Ref` to this component, to hand to others."""
-        return self._life.ref
+        ref: Ref[Self] = self._life.ref
+        return ref
 
     @property
-    def container(self) -> Any:
+    def container(self) -> ContainerRef[Any]:
         """The `ContainerRef` of the container it is in: ``self.container.add(…)``."""
-        return self._life.container
+        container: ContainerRef[Any] = self._life.container
+        return container
 
     @property
     def time_left(self) -> float | None:

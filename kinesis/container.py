@@ -64,9 +64,15 @@ class Container(Component):
         Once it runs, children are added through its `ContainerRef`.
         """
         if getattr(self, "_kinesis", None) is not None:
-            self.ref.add(component)
+            ContainerRef(self.ref._cell).add(component)
             return
         self._more.append(component)
+
+    def tell_children(
+        self, message: object, timeout: float | None = SEND_TIMEOUT
+    ) -> dict[str, Broadcast]:
+        """Send *message* to all below; see `ContainerRef.broadcast`."""
+        return ContainerRef(self.ref._cell).broadcast(message, timeout)
 
     def children(self) -> tuple[Component, ...]:
         """Return the components that were given to it, in order."""
