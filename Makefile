@@ -2,7 +2,8 @@
 # its venv module; each target sets up the rest.
 #
 #   PYTHON=python3.12 make test        another Python than python3
-#   FREE_THREADED=/path/python3.13t    one more for test-all
+#   FREE_THREADED=/path/python3.14t    one more for test-all; msgspec takes no
+#                                      free-threaded Python before 3.14
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -41,12 +42,17 @@ $(MADE):
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
+# An older wheel rather than a newest source that needs a compiler: not every release
+# of a dependency has one for every Python, such as the free-threaded.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--prefer-binary --editable
+
 $(DEMO): $(MADE) setup.cfg pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	$(INSTALL) '.[demo]'
 	touch $@
 
 $(DEV): $(MADE) setup.cfg pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(INSTALL) '.[dev]'
 	touch $@ $(DEMO)
 
 # With ctrl-c a terminal interrupts make too, and make would then report 130
@@ -83,7 +89,7 @@ test-all: ## the default suite on every supported Python
 	else echo 'not run without the GIL: name one that can, FREE_THREADED=...'; fi
 
 $(VENV)/.test: $(MADE) setup.cfg pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(INSTALL) '.[test]'
 	touch $@
 
 # No coverage here: `make test` measures it, and measuring slows threads down.
