@@ -10,6 +10,7 @@ from kinesis.cells import Kind
 from kinesis.lifecycle.deadlines import Deadlines
 from kinesis.lifecycle.machine import never
 from kinesis.services import report
+from kinesis.serving import Renewed
 from kinesis.stages import Event as Moves
 from kinesis.stages import Outcome, Result, Stage
 from kinesis.workers import Order, Worker
@@ -183,7 +184,8 @@ class Rising(Deadlines):
         if order.abandoned:
             self._came_back(order)
         elif order.error is not None and order.worker is self.serving.worker:
-            self.services.crashed(self.cell.path, order.error)
+            if not isinstance(order.error, Renewed):
+                self.services.crashed(self.cell.path, order.error)
             if not self._wound:
                 self._serve_on(order.worker)
 
