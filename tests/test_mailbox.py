@@ -242,6 +242,20 @@ def test_a_message_that_has_not_begun_may_be_failed_too() -> None:
     assert box.counts() == attrs.evolve(nothing(), stopped=1)
 
 
+def test_a_message_that_has_its_answer_neither_begins_nor_is_turned_away() -> None:
+    """
+    Whoever comes second to it is told so, and nothing is counted twice.
+    """
+    box = mailbox()
+    box.post(Add(1))
+    envelope = begun(box)
+    envelope.answer()
+
+    assert not envelope.begin()
+    assert not envelope.turn_away("dropped", ValueError)
+    assert box.counts() == attrs.evolve(box.counts(), handled=1, dropped=0, running=0)
+
+
 def test_two_threads_may_take_one_after_the_other() -> None:
     """
     The mailbox is served by the next incarnation, on another thread.
@@ -762,6 +776,41 @@ def test_one_who_is_let_in_and_interrupted_passes_the_place_on() -> None:
     assert patient.ended().error is None
 
 
+def test_one_who_is_interrupted_while_waiting_leaves_no_gate_behind() -> None:
+    """
+    Else the next place would go to nobody.
+    """
+    box = mailbox(bound=1, overflow="wait")
+    box.post(Add(1))
+    lanes = box._lanes
+    lanes._new_lock = lambda: InterruptedGate(None)  # type: ignore[assignment]
+
+    with pytest.raises(KeyboardInterrupt):
+        box.post(Add(2))
+
+    assert lanes._doorstep == []
+
+
+@pytest.mark.parametrize("is_let_in", [False, True])
+def test_room_that_came_before_one_had_queued_up_is_seen(is_let_in: bool) -> None:
+    """
+    By a second look; one who was let in besides passes that on.
+    """
+    lanes = mailbox()._lanes
+    other = SystemThreads().lock()
+    other.acquire()
+
+    def is_full() -> bool:
+        lanes._doorstep.append(other)
+        if is_let_in:
+            lanes.let_one_in()
+        return False
+
+    assert lanes.wait_for_room(is_full, None)
+    assert lanes._doorstep == ([] if is_let_in else [other])
+    assert other.locked() != is_let_in
+
+
 class InterruptedGate:
     """A gate at which ctrl-c comes right after it was opened."""
 
@@ -773,9 +822,10 @@ class InterruptedGate:
         """Shut it; then be first in line, let in, and interrupted."""
         self._asked += 1
         if self._asked == 2:
-            self._lanes._doorstep.remove(self)
-            self._lanes._doorstep.insert(0, self)
-            self._lanes.take(0.0)
+            if self._lanes is not None:
+                self._lanes._doorstep.remove(self)
+                self._lanes._doorstep.insert(0, self)
+                self._lanes.take(0.0)
             raise KeyboardInterrupt
         return True
 
