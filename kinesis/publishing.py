@@ -57,13 +57,13 @@ class Publishing:
 
     def after(self) -> None:
         """It has ended: announce what it changed, if somebody listens."""
+        known, before = self._published, self.touched
         self.touched += 1
         if not self.feed.watched:
             return
-        known = self._published
         current = self._try_publish()
-        if current is None or known is None:
-            return
+        if current is None or known is None or known[0] != before:
+            return  # the listener came in the middle: what was before is not known
         previous = known[1]
         if current.content != previous.content:
             self.feed.component_changed(previous, current)
