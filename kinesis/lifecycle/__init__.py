@@ -35,7 +35,8 @@ class Lifecycle(Ending):
     One life of one component, from SUBMITTED to TORN_DOWN.
 
     Every public method may be called from any thread, returns at once, and does
-    nothing when it comes too late. None of them raises, but for `activate`.
+    nothing when it comes too late. None of them raises, but for `activate`. Those
+    that a supervisor calls move the machine in place; see `Machine._signal_here`.
     """
 
     def activate(self) -> None:
@@ -63,23 +64,23 @@ class Lifecycle(Ending):
 
     def stop(self, tear_down: bool) -> None:
         """End the run; with *tear_down* the whole life."""
-        self._signal(self._on_stop, tear_down)
+        self._signal_here(self._on_stop, tear_down)
 
     def restart(self) -> None:
         """End the run, report QUIET, and wait for `start_again`."""
-        self._signal(self._on_restart, None)
+        self._signal_here(self._on_restart, None)
 
     def start_again(self) -> None:
         """Begin another run."""
-        self._signal(self._on_start_again, None)
+        self._signal_here(self._on_start_again, None)
 
     def fail(self) -> None:
         """A run failed and nobody restarts it: end the life."""
-        self._signal(self._on_fail, None)
+        self._signal_here(self._on_fail, None)
 
     def body_failed(self, outcome: Outcome) -> None:
         """A child failed for good: this run of the container has failed."""
-        self._signal(self._on_body_failed, outcome)
+        self._signal_here(self._on_body_failed, outcome)
 
     def ready(self) -> None:
         """`start` says that it works."""

@@ -159,6 +159,24 @@ class Machine:
             self._moving = True
         self._hand_on(new)
 
+    def _signal_here(self, handler: Callable[[Any], object], value: Any) -> None:
+        """
+        Queue what happened, and work it off in place, unless one does.
+
+        For threads whose stack holds no code of users: a supervisor's, and a
+        worker's that has run no hook. They are as good as fresh, and it saves two
+        context switches. With ``transitions="new"`` they are not used.
+        """
+        if self.services.transitions == "new":
+            self._signal(handler, value)
+            return
+        with self._lock:
+            self._pending.append((handler, value))
+            if self._moving:
+                return
+            self._moving = True
+        self._move()
+
     def _hand_on(self, new: bool) -> None:
         """Run `_move` on a fresh thread; in place if the system refuses one."""
         new = new or self.services.transitions == "new"
@@ -252,7 +270,10 @@ class Machine:
 
     def _hook_ended(self, order: Order) -> None:
         """On the worker's thread, in a `finally`: hand the outcome to a fresh one."""
-        self._signal(self._on_ended, order, new=not order.returned)
+        if order.hook is None and order.returned:  # no code of users has run
+            self._signal_here(self._on_ended, order)
+        else:
+            self._signal(self._on_ended, order, new=not order.returned)
 
     def _needs_thread(self) -> bool:
         """Whether this component has code of its own to run."""
