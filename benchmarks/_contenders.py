@@ -1,0 +1,192 @@
+"""
+Starts and stops many idle components, or what others have for them, once.
+
+`lifecycle.py` runs this in a process of its own for each measurement, so that none
+inherits memory or threads from the one before. It prints what it measured as JSON.
+
+    python benchmarks/_contenders.py kinesis 1000
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import pykka
+
+from kinesis import Component, Message, Ref, Runtime, handles
+
+WARM_UP = 20  # started and stopped first: what is made once is made by then
+SETTLED = 5  # readings of the memory in a row that are the same
+
+
+class Ping(Message[int]):
+    """The one type of message that everybody here can handle."""
+
+
+class Contender(Protocol):
+    """Something that starts idle parts of a program, and stops them all."""
+
+    def start(self, number: int) -> None:
+        """Start one part; return once it can be given messages."""
+        ...
+
+    def stop(self) -> None:
+        """Stop all parts, the last started first, and join their threads."""
+        ...
+
+
+class Idle(Component):
+    """A component that waits for messages."""
+
+    @handles(Ping)
+    def ping(self, message: Ping) -> int:
+        """Answer."""
+        return 1
+
+
+class Kinesis:
+    """Components of one runtime, which is there already."""
+
+    def __init__(self) -> None:
+        self._runtime = Runtime(name="bench").start()
+        self._refs: list[Ref[Idle]] = []
+
+    def start(self, number: int) -> None:
+        """Add one component; it is STARTED when `add` returns."""
+        self._refs.append(self._runtime.add(Idle(name=f"idle-{number}")))
+
+    def stop(self) -> None:
+        """Stop the runtime, which joins every thread."""
+        self._runtime.stop(timeout=600.0)
+        self._runtime.join()
+
+
+class IdleActor(pykka.ThreadingActor):
+    """An actor that waits for messages."""
+
+    def on_receive(self, message: Any) -> Any:
+        """Answer."""
+        return 1 if isinstance(message, Ping) else None
+
+
+class Pykka:
+    """Actors of pykka."""
+
+    def __init__(self) -> None:
+        self._before = set(threading.enumerate())
+        self._refs: list[pykka.ActorRef[IdleActor]] = []
+
+    def start(self, number: int) -> None:
+        """Start one actor."""
+        self._refs.append(IdleActor.start())
+
+    def stop(self) -> None:
+        """Stop the actors one after another, then join their threads."""
+        threads = set(threading.enumerate()) - self._before
+        pykka.ActorRegistry.stop_all(block=True)
+        for thread in threads:
+            thread.join()
+
+
+class IdleThread(threading.Thread):
+    """A thread that waits for messages."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(name=f"idle-{number}", daemon=True)
+        self.messages: queue.SimpleQueue[object] = queue.SimpleQueue()
+
+    def run(self) -> None:
+        """Handle messages until there is None."""
+        while (message := self.messages.get()) is not None:
+            self.handle(message)
+
+    def handle(self, message: object) -> int:
+        """Answer."""
+        return 1 if isinstance(message, Ping) else 0
+
+
+class Plain:
+    """Threads with a queue each, and nothing else."""
+
+    def __init__(self) -> None:
+        self._threads: list[IdleThread] = []
+
+    def start(self, number: int) -> None:
+        """Start one thread."""
+        thread = IdleThread(number)
+        thread.start()
+        self._threads.append(thread)
+
+    def stop(self) -> None:
+        """End the threads one after another, and join each."""
+        for thread in reversed(self._threads):
+            thread.messages.put(None)
+            thread.join()
+
+
+CONTENDERS: dict[str, Callable[[], Contender]] = {
+    "threading.Thread": Plain,
+    "pykka": Pykka,
+    "kinesis": Kinesis,
+}
+
+
+def measure(make: Callable[[], Contender], count: int) -> dict[str, float]:
+    """
+    Start and stop *count* parts of a program.
+
+    Returns:
+        For one: ``start`` and ``stop`` in seconds, the same of the processor as
+        ``start_cpu`` and ``stop_cpu``, and ``memory`` in bytes.
+    """
+    warm = make()
+    start_all(warm, WARM_UP)
+    warm.stop()
+    contender = make()
+    before = settled_memory()
+    start = timed(partial(start_all, contender, count))
+    memory = settled_memory() - before
+    stop = timed(contender.stop)
+    return {
+        "start": start[0] / count,
+        "start_cpu": start[1] / count,
+        "stop": stop[0] / count,
+        "stop_cpu": stop[1] / count,
+        "memory": memory / count,
+    }
+
+
+def start_all(contender: Contender, count: int) -> None:
+    """Start *count* parts, one after another."""
+    for number in range(count):
+        contender.start(number)
+
+
+def timed(call: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds that *call* takes, and those of all processors."""
+    began, began_cpu = time.perf_counter(), time.process_time()
+    call()
+    return time.perf_counter() - began, time.process_time() - began_cpu
+
+
+def settled_memory() -> int:
+    """Return the bytes of this process that are in memory, once they stay the same."""
+    gc.collect()
+    readings: list[int] = []
+    while len(readings) < SETTLED or len(set(readings[-SETTLED:])) > 1:
+        time.sleep(0.02)
+        with open("/proc/self/statm", encoding="ascii") as file:
+            readings.append(int(file.read().split()[1]) * 4096)
+    return readings[-1]
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(CONTENDERS[sys.argv[1]], int(sys.argv[2]))))
