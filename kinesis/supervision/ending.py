@@ -41,6 +41,7 @@ class Ending(Restarting):
                 self._forget(child)
         self.queue.clear()
         self._beginning = None
+        self._to_end = list(self._first_last())
         self._end_next()
 
     def _roll_back(self, child: Child, outcome: Outcome) -> None:
@@ -51,13 +52,12 @@ class Ending(Restarting):
 
     def _end_next(self) -> None:
         """Take down the one that came up last; when all are, say so."""
-        for child in self._last_first():
-            if child.status in (Status.ENDED, Status.QUEUED):
-                continue
-            if child.status is Status.STOPPED and child.cell.stage is Stage.SUBMITTED:
-                continue
-            self._take_down(child)
-            return
+        while self._to_end:
+            child = self._to_end[-1]
+            if _lives(child):
+                self._take_down(child)
+                return
+            self._to_end.pop()
         self.phase = Phase.IDLE
         self.stack.clear()
         if self._rollback is not None:
@@ -67,13 +67,14 @@ class Ending(Restarting):
         else:
             self._do(Ended())
 
-    def _last_first(self) -> Iterable[Child]:
-        """Return those coming up, the newest first, then the others in reverse."""
-        yield from reversed(self.stack)
-        yield from reversed(self.order)
-        for child in list(self.children.values()):
-            if child not in self.order:
+    def _first_last(self) -> Iterable[Child]:
+        """Return them all: those up as they came up, those coming up last."""
+        coming = set(self.stack)
+        for child in self.children.values():
+            if child not in self.order and child not in coming:
                 yield child
+        yield from self.order
+        yield from self.stack
 
     def _take_down(self, child: Child) -> None:
         """End its life, whatever it does now."""
@@ -119,3 +120,11 @@ class Ending(Restarting):
             oldest = self._finished.popleft()
             if oldest.status is Status.ENDED and oldest.finished:
                 self._forget(oldest)
+
+
+def _lives(child: Child) -> bool:
+    """Whether there is something of *child* to take down."""
+    if child.status in (Status.ENDED, Status.QUEUED):
+        return False
+    begun = child.cell.stage is not Stage.SUBMITTED
+    return begun or child.status is not Status.STOPPED

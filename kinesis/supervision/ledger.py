@@ -42,6 +42,7 @@ class Ledger:
         self.finished_now = False  # a child has finished by itself, just now
         self.covered = 0  # failures of what was being ended anyway
         self._by_cell: dict[Cell, Child] = {}
+        self._to_end: list[Child] = []  # while all are taken down, the next one last
         self._finished: deque[Child] = deque()
         self._beginning: set[Child] | None = None
         self._rollback: tuple[Outcome, Cell] | None = None
