@@ -34,6 +34,8 @@ SHUTDOWN_DEADLINE = 30.0  # seconds for the whole stop
 
 _DONE = 0  # to the main thread, where signals have numbers: all has ended
 
+Reload = Callable[[ContainerRef[Container]], object]
+
 
 class Runtime:
     """
@@ -50,6 +52,8 @@ class Runtime:
         strategy: The root container's; see `Container`.
         shutdown_deadline: Seconds for the whole stop.
         transitions: ``parked``, or ``new``: each on a thread made for it.
+        reload: What SIGHUP calls, with the root, on a thread of its own and never
+            twice at once; `from_file` gives one.
         threads: Where threads and clocks come from; the system's by default.
 
     Thread safety: any thread may call any method.
@@ -63,6 +67,7 @@ class Runtime:
         strategy: Strategy = "one-for-one",
         shutdown_deadline: float = SHUTDOWN_DEADLINE,
         transitions: Transitions = "parked",
+        reload: Reload | None = None,
         threads: Threads | None = None,
     ) -> None:
         if threads is None:
@@ -77,8 +82,9 @@ class Runtime:
         self._cell = make_cell(root, None, services)
         self._root: ContainerRef[Container] = ContainerRef(self._cell)
         self._conductor = Conductor(self._cell, services, shutdown_deadline)
+        self._reload = reload
+        self._reload_wanted = False
         self._reloading = threads.lock()
-        self._reload: Callable[[], object] | None = None
 
     # -- a program's main --------------------------------------------------------
 
@@ -108,15 +114,16 @@ class Runtime:
         prints the tree and all stacks to stderr. Elsewhere no handler is installed.
         """
         self._conductor.ends_when_finished = True
-        self._begin()
         if not self._threads.in_main_thread():
+            self._begin()
             report(logging.DEBUG, self._cell.path, "not the main thread: no signals")
             return self.join()
         signals: Queue[int] = self._threads.queue()
         self._conductor.ended.add_done_callback(lambda _: signals.put(_DONE))
         with Interrupts(signals):
+            self._begin()
             self._obey_signals(signals)
-        return self.join()
+            return self.join()
 
     def _obey_signals(self, signals: Queue[int]) -> None:
         """Wait for signals until all has ended; on the main thread."""
@@ -155,12 +162,22 @@ class Runtime:
         sys.stderr.flush()
 
     def _reload_now(self) -> None:
-        """Read the file again, if there is one."""
+        """
+        Read the file again, if there is one.
+
+        While one reload is under way, any number of wishes make one more.
+        """
         if self._reload is None:
             report(logging.WARNING, self._cell.path, "nothing to reload: no file")
             return
-        with self._reloading:
-            self._reload()
+        self._reload_wanted = True
+        # Looked at again once the lock is free: no wish in between is lost.
+        while self._reload_wanted and self._reloading.acquire(blocking=False):
+            try:
+                self._reload_wanted = False
+                self._reload(self._root)
+            finally:
+                self._reloading.release()
 
     # -- inside another program --------------------------------------------------
 
