@@ -4,7 +4,7 @@ Which function of a component handles which message.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -32,47 +32,46 @@ class Handlers:
     """
     The functions of one component, by the class of the message.
 
+    What the class declares is shared by all of its components; a component keeps
+    what it has added, and, from the first message on, what it has found.
+
     `find` is called with the component's turn; `set` from any thread.
+
+    Args:
+        own: The function for `Update`, which is no message of the user's.
     """
 
-    __slots__ = ("_default", "_found", "_functions", "_own", "_path")
+    __slots__ = ("_added", "_component", "_found", "_own", "_path")
 
-    def __init__(self, component: Component, path: str) -> None:
-        cls: type = type(component)
+    def __init__(self, component: Component, path: str, own: Function) -> None:
+        self._component = component
         self._path = path
-        self._functions: dict[type, Function] = {
-            kind: getattr(cls, name).__get__(component)
-            for kind, name in handlers_of(cls).items()
-        }
-        default = getattr(cls, "default_handler", None)
-        self._default: Function | None = (
-            default.__get__(component) if default is not None else None
-        )
-        self._own: dict[type, Function] = {}
-        self._found: dict[type, Function] = {}
+        self._own = own
+        self._added: dict[type, Function] | None = None
+        self._found: dict[type, Function] | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._functions) or self._default is not None
+        return bool(self._declared) or self._added is not None or self.takes_all
+
+    @property
+    def _declared(self) -> Mapping[type, str]:
+        cls: type = type(self._component)
+        return handlers_of(cls)
 
     @property
     def types(self) -> tuple[type, ...]:
         """The classes of messages that have a handler of their own."""
-        return tuple(self._functions)
+        return tuple({**self._declared, **(self._added or {})})
 
     @property
     def takes_all(self) -> bool:
         """Whether a default handler takes the rest."""
-        return self._default is not None
+        return hasattr(type(self._component), "default_handler")
 
     def set(self, kind: type, function: Function) -> None:
         """Handle messages of class *kind* with *function* from now on."""
-        self._functions = {**self._functions, kind: function}
-        self._found = dict(self._own)
-
-    def set_own(self, kind: type, function: Function) -> None:
-        """Handle a message of kinesis itself, which does not count as the user's."""
-        self._own = {**self._own, kind: function}
-        self._found = dict(self._own)
+        self._added = {**(self._added or {}), kind: function}
+        self._found = None
 
     def find(self, kind: type) -> Function:
         """
@@ -81,19 +80,25 @@ class Handlers:
         Raises:
             UnhandledMessageError: None has, and there is no default handler.
         """
-        found = self._found.get(kind)
+        known = self._found
+        if known is None:
+            known = self._found = {}
+        found = known.get(kind)
         if found is None:
-            found = self._search(kind)
-            self._found[kind] = found
+            found = known[kind] = self._search(kind)
         return found
 
     def _search(self, kind: type) -> Function:
+        if kind is Update:
+            return self._own
+        added, declared = self._added or {}, self._declared
         for base in kind.__mro__:
-            function = self._functions.get(base)
-            if function is not None:
-                return function
-        if self._default is not None:
-            return self._default
+            if base in added:
+                return added[base]
+            if base in declared:
+                return self._bound(declared[base])
+        if self.takes_all:
+            return self._bound("default_handler")
         handled = self.types
         names = ", ".join(sorted(each.__name__ for each in handled)) or "no messages"
         raise UnhandledMessageError(
@@ -102,6 +107,12 @@ class Handlers:
             path=self._path,
             handled=handled,
         )
+
+    def _bound(self, name: str) -> Function:
+        """Return the method that the class has by that name, whatever the object has."""
+        component = self._component
+        function: Function = getattr(type(component), name).__get__(component)
+        return function
 
 
 def updater(component: Component, publishing: Publishing) -> Function:

@@ -21,7 +21,7 @@ from kinesis.errors import (
     WaitTimeoutError,
     describe,
 )
-from kinesis.handlers import Handlers, Update, updater
+from kinesis.handlers import Handlers, updater
 from kinesis.life import CURRENT
 from kinesis.mailbox import Envelope, Mailbox
 from kinesis.publishing import Publishing
@@ -115,8 +115,8 @@ class Serving:
             waits=cell.services.waits,
         )
         self.publishing = Publishing(cell, cell.services.changes.feed(cell.path))
-        self.handlers = Handlers(component, cell.path)
-        self.handlers.set_own(Update, updater(component, self.publishing))
+        update = updater(component, self.publishing)
+        self.handlers = Handlers(component, cell.path, update)
         self.worker: Worker | None = None  # whose thread handles the messages now
         self.direct = False  # a sender's thread may run a handler
         self.envelope: Envelope | None = None  # being handled
