@@ -109,7 +109,7 @@ class Handlers:
         )
 
     def _bound(self, name: str) -> Function:
-        """Return the method that the class has by that name, whatever the object has."""
+        """Return the method that the class has by that name."""
         component = self._component
         function: Function = getattr(type(component), name).__get__(component)
         return function
