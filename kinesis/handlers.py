@@ -131,7 +131,6 @@ def updater(component: Component, publishing: Publishing) -> Function:
                     current=current.etag,
                 )
         component.__dict__.update(message.values)
-        publishing.touched += 1
-        return publishing.publish()
+        return publishing.present()
 
     return update

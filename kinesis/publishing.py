@@ -84,14 +84,25 @@ class Publishing:
         Raises:
             InvalidStateError: A value cannot be encoded.
         """
+        snapshot = self.present()
+        self._published = (self.touched, snapshot)
+        return snapshot
+
+    def present(self) -> Snapshot:
+        """
+        Return the state as it is in the middle of a handler; with the turn.
+
+        It is not published: others get the state from before, and `after` compares
+        with that.
+
+        Raises:
+            InvalidStateError: A value cannot be encoded.
+        """
         known = self._published
         content = self._codec.encode(self.cell.component)
         if known is not None and known[1].content == content:
-            snapshot = self._at_stage(known[1])
-        else:
-            snapshot = Snapshot(self._codec, self.cell.path, self.cell.stage, content)
-        self._published = (self.touched, snapshot)
-        return snapshot
+            return self._at_stage(known[1])
+        return Snapshot(self._codec, self.cell.path, self.cell.stage, content)
 
     def look(self) -> Snapshot | None:
         """Return what was published if it is as new as can be; without the turn."""

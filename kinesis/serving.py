@@ -384,11 +384,13 @@ class Serving:
 
     def snapshot(self, timeout: float | None) -> Snapshot:
         """
-        Return the state; see `Publishing`.
+        Return the state; see `Publishing`. Who has the turn sees what it does itself.
 
         Raises:
             WaitTimeoutError: This is the first look, and a handler runs longer.
         """
+        if self._owner == self._threads.get_ident():
+            return self.publishing.present()
         snapshot = self.publishing.look()
         if snapshot is not None:
             return snapshot
