@@ -7,7 +7,7 @@ An embedded runtime leaves logging as its host has set it up.
 
 On a terminal::
 
-    12:30:01.402 info     /app/db              connected to shop.sqlite
+    12:30:01.402 info     /app/db                      connected to shop.sqlite
 
 Elsewhere, one object a line::
 
@@ -198,7 +198,7 @@ def _console(*, colours: bool) -> ConsoleRenderer:
             Column("", _Cell(colours, DIM, show=_short, named=True)),
             Column("time", _Cell(colours, DIM)),
             Column("level", _Cell(colours, LEVEL_COLOURS, width=8)),
-            Column("path", _Cell(colours, CYAN, width=20)),
+            Column("path", _Cell(colours, CYAN, width=28)),
             Column("message", _Cell(colours)),
             Column("seconds", _Cell(colours, DIM, show=_seconds)),
         ],

@@ -95,7 +95,7 @@ def test_a_line_for_people_has_time_level_path_and_message() -> None:
     """
     line = as_text(record(path="/app/db"))
 
-    assert re.fullmatch(r"\d\d:\d\d:01\.402 info     /app/db {14}connected", line)
+    assert re.fullmatch(r"\d\d:\d\d:01\.402 info     /app/db {22}connected", line)
 
 
 def test_a_component_that_came_up_is_shown_with_its_time() -> None:
