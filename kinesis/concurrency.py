@@ -41,6 +41,7 @@ __all__ = [
 T = TypeVar("T")
 
 PARKED_SECONDS = 10.0  # a parked thread without a job for so long leaves
+PARKED_MOST = 8  # parked threads; jobs are short, so few are ever needed at once
 
 OnCrash = Callable[[str, BaseException], None]
 
@@ -210,7 +211,10 @@ class SystemThreads:
         thread = threading.Thread(
             target=self._guarded, args=(target, name), name=name, daemon=True
         )
-        thread.start()
+        try:
+            thread.start()
+        except MemoryError as error:  # one error for all that the system may lack
+            raise RuntimeError("can't start new thread: out of memory") from error
         return thread
 
     def _guarded(self, target: Callable[[], object], name: str) -> None:
@@ -253,6 +257,8 @@ class SystemThreads:
             while (job := self._next_job(parked)) is not None:
                 self._guarded(job, threading.current_thread().name)
                 del job  # what it refers to must not live as long as we are idle
+                if len(self._idle) >= PARKED_MOST:
+                    return
                 self._idle.append(parked)
                 if self._closed and self._withdraw(parked):
                     return
