@@ -39,6 +39,8 @@ class Ending(Rising):
         if self._stop_wanted or stage in _ENDING:
             return
         self._stop_wanted = True
+        if self.serving.mailbox.depth:  # accepted before: to be handled yet
+            self._on_wanted(None)
         hooks_run = stage in _UP and self._order is not None
         if hooks_run or (stage is Stage.STARTING and not self._start_entered()):
             self._ask_to_stop()
@@ -102,12 +104,13 @@ class Ending(Rising):
         """End what this component itself runs: messages, `stop`, `start`."""
         serving = self.serving
         worker = serving.worker
-        serving.leave(drain=self.stage is Stage.STOPPING, stay=self._stays_open())
+        stay = self.stage is Stage.RESTARTING  # what waits is for the next run
+        serving.leave(drain=self.stage is Stage.STOPPING, stay=stay)
         if self._order is not None:  # a `start` that blocks
             self._entered = self._entered or self._order.hook == "start"
             self._parts.add(self._order)
             self._order = None
-        hooks = self._hooks_of(self.stage) if self._must_stop() else []
+        hooks = self._hooks_of(Stage.STOPPING) if self._must_stop() else []
         if hooks or worker is not None:
             order = Order(self.stage, hooks, self._hook_ended, never)
             self._parts.add(order)
@@ -118,14 +121,15 @@ class Ending(Rising):
         self._arm_late()
         return None
 
-    def _stays_open(self) -> bool:
-        """Whether waiting messages are for the next run."""
-        return self.stage is Stage.RESTARTING
-
     def _must_stop(self) -> bool:
-        """Whether `stop` has a run to stop: one that was entered and did not fail."""
+        """
+        Whether `stop` has a run to stop: one that was entered and did not fail.
+
+        A failure leaves it out, unless it was a child's, and the container's own
+        `start` blocks: that one has to be asked to return.
+        """
         if self.stage is Stage.ABORTING:
-            return False
+            return self._entered and bool(self._parts)
         return self._entered and not self._start_failed
 
     def _give_stop(self, order: Order, worker: Worker | None) -> bool:
@@ -133,7 +137,7 @@ class Ending(Rising):
         try:
             if worker is None and self._parts - {order}:  # `start` has the first one
                 worker = self._second = self._worker(" (messages)")
-            self._give(worker, order)
+            (worker or self._own_worker()).give(order)
         except RuntimeError as error:
             text = "no thread for its stop: it is left out"
             report(logging.ERROR, self.cell.path, text, error)
@@ -184,7 +188,7 @@ class Ending(Rising):
         stuck = busy is not None and busy.abandoned
         order = Order(self.stage, hooks, self._hook_ended, never)
         order.abandoned = stuck
-        self._give_dedicated(order)
+        self._own_worker().give(order)
         if stuck:  # it runs if the thread ever comes back
             return Moves.FAILED
         order.timer = self.services.timers.call_later(

@@ -73,6 +73,7 @@ class Machine:
         self._wound = False  # this run is being ended, or has been
         self._entered = False  # this run has something that `stop` can stop
         self._start_failed = False
+        self._body_failed = False
         self._body_up = False
         self._body_busy = False
         self._stop_wanted = False
@@ -295,16 +296,11 @@ class Machine:
         self._used.append(worker.thread)
         return worker
 
-    def _give_dedicated(self, order: Order) -> None:
-        """Run *order* on the dedicated thread, made now if there was no need yet."""
-        self._give(self._dedicated, order)
-
-    def _give(self, worker: Worker | None, order: Order) -> None:
-        if worker is None:
-            worker = self._dedicated
-        if worker is None:
-            worker = self._dedicated = self._worker("")
-        worker.give(order)
+    def _own_worker(self) -> Worker:
+        """Return the dedicated thread, made now if there was no need for it yet."""
+        if self._dedicated is None:
+            self._dedicated = self._worker("")
+        return self._dedicated
 
     def _tell(
         self,

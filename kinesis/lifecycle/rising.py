@@ -15,6 +15,8 @@ from kinesis.stages import Event as Moves
 from kinesis.stages import Outcome, Result, Stage
 from kinesis.workers import Order, Worker
 
+RETRY_SECONDS = 1.0  # until a thread that was refused is asked for again
+
 
 class Rising(Deadlines):
     """Brings the component up, and serves it while it runs."""
@@ -42,7 +44,8 @@ class Rising(Deadlines):
     def _arrive_starting(self) -> Moves | None:
         """STARTING: a run begins."""
         self.cell.run += 1
-        self._wound = self._entered = self._start_failed = False
+        self._wound = self._entered = False
+        self._start_failed = self._body_failed = False
         self._ready_wanted = self._finish_wanted = self._finish_told = False
         self._failure = None
         if self._stop_wanted:
@@ -60,14 +63,14 @@ class Rising(Deadlines):
             self.stage,
             hooks,
             self._hook_ended,
-            lambda: self._stop_wanted,
+            lambda: self._stop_wanted or self._wound,
             self._ask_again if "restart_after" in self._hooks else None,
         )
         self._order = order
         order.timer = self.services.timers.call_later(
             self.cell.start_deadline, lambda: self._signal(self._on_late, order)
         )
-        self._give_dedicated(order)
+        self._own_worker().give(order)
         return True
 
     def _up_ended(self, order: Order, outcome: Outcome) -> None:
@@ -119,12 +122,15 @@ class Rising(Deadlines):
         if self.stage is not Stage.STARTING or self._wound:
             return
         if outcome.failed:
-            self._failure = outcome
-            self._start_failed = True
-            self.cell.last = outcome
-            self._tell(Kind.FAILED, outcome)
+            self._body_fails(outcome)
         else:
             self._go(Moves.DONE)
+
+    def _body_fails(self, outcome: Outcome) -> None:
+        """A child failed for good: so this run has failed."""
+        self._body_failed = True
+        self._failure = self.cell.last = outcome
+        self._tell(Kind.FAILED, outcome)
 
     def _on_ready(self, _: None) -> None:
         if self.stage is not Stage.STARTING or self._order is None or self._wound:
@@ -158,17 +164,18 @@ class Rising(Deadlines):
 
     def _start_returned(self) -> None:
         """`start` has returned: this thread handles the messages from now on."""
-        if self._second is not None or self.stage is not Stage.STARTED:
-            return
-        if self.serving.has_work:
-            self._serve_on(self._dedicated)
-        elif self.body is None:
+        serving = self.serving
+        if self.body is None and not serving.has_work:
             self._tell_finished()
+        elif serving.worker is not None:
+            return  # the second thread, made while `start` blocked, goes on
+        elif serving.has_work:
+            self._serve_on(self._own_worker())
+        else:  # a container that needs no thread, unless a message comes
+            serving.open_unserved()
 
-    def _serve_on(self, worker: Worker | None) -> None:
+    def _serve_on(self, worker: Worker) -> None:
         """Handle messages on *worker* until told to leave."""
-        if worker is None:
-            worker = self._dedicated = self._worker("")
         hooks = (("", self.serving.serve),)
         order = Order(self.stage, hooks, self._serve_ended, never)
         self.serving.begin(worker)
@@ -183,23 +190,30 @@ class Rising(Deadlines):
         """The loop broke: go on with a fresh one. Or it came back from a hang."""
         if order.abandoned:
             self._came_back(order)
-        elif order.error is not None and order.worker is self.serving.worker:
-            if not isinstance(order.error, Renewed):
-                self.services.crashed(self.cell.path, order.error)
-            if not self._wound:
-                self._serve_on(order.worker)
+            return
+        worker = self.serving.worker
+        if worker is None or worker is not order.worker or order.error is None:
+            return
+        if not isinstance(order.error, Renewed):
+            self.services.crashed(self.cell.path, order.error)
+        if not self._wound:
+            self._serve_on(worker)
 
     def _on_wanted(self, _: None) -> None:
         """The first message came while `start` blocks: make the second thread."""
         if self.serving.worker is not None or self.stage is not Stage.STARTED:
             return
         try:
-            self._second = self._worker(" (messages)")
+            if self._order is None:  # a container without code of its own
+                worker = self._own_worker()
+            else:
+                worker = self._second = self._worker(" (messages)")
         except RuntimeError as error:
-            text = "no thread for its messages: they wait until `start` returns"
+            text = f"no thread for its messages: they wait {RETRY_SECONDS:g} s"
             report(logging.ERROR, self.cell.path, text, error)
+            self.services.timers.call_later(RETRY_SECONDS, self.wanted)
             return
-        self._serve_on(self._second)
+        self._serve_on(worker)
 
     def _on_finish(self, _: None) -> None:
         if self._finish_wanted:
@@ -210,9 +224,6 @@ class Rising(Deadlines):
 
     def _on_body_failed(self, outcome: Outcome) -> None:
         """A child failed for good while this container was up."""
-        if self.stage is not Stage.STARTED or self._start_failed:
-            return
-        self._start_failed = True
-        self._failure = outcome
-        self.cell.last = outcome
-        self._tell(Kind.FAILED, outcome)
+        failed = self._start_failed or self._body_failed
+        if self.stage is Stage.STARTED and not failed:
+            self._body_fails(outcome)
