@@ -1,0 +1,1 @@
+"""Tests of the machine that drives one component through its stages."""
