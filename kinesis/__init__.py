@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from kinesis.refs import Ref as Ref
     from kinesis.restarts import Backoff as Backoff
     from kinesis.restarts import Restart as Restart
+    from kinesis.routing import route as route
     from kinesis.runtime import Runtime as Runtime
     from kinesis.snapshots import Snapshot as Snapshot
     from kinesis.stages import Outcome as Outcome
@@ -64,6 +65,7 @@ _HOMES = {
     "field": "kinesis.declared",
     "handles": "kinesis.messages",
     "private": "kinesis.declared",
+    "route": "kinesis.routing",
     "setting": "kinesis.declared",
     "stage_changed": "kinesis.changes",
     "state_changed": "kinesis.changes",

@@ -25,6 +25,7 @@ from kinesis.handlers import Handlers, updater
 from kinesis.life import CURRENT
 from kinesis.mailbox import Envelope, Mailbox
 from kinesis.publishing import Publishing
+from kinesis.routing import routes_of
 from kinesis.services import report
 from kinesis.snapshots import Snapshot, codec_of
 from kinesis.timers import Timer
@@ -135,7 +136,8 @@ class Serving:
     @property
     def has_work(self) -> bool:
         """Whether something may still come: a message, a timer or a request."""
-        return bool(self.handlers) or bool(self.timers)
+        cls: type = type(self.component)
+        return bool(self.handlers or self.timers or routes_of(cls))
 
     def handler_name(self) -> str:
         """Name the handler that runs now, for people."""

@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parents[1] / "kinesis"
 # another as they like.
 LAYERS = [
     {"errors"},
-    {"concurrency"},
+    {"concurrency", "traces"},
     {
         "stages",
         "restarts",
