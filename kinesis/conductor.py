@@ -158,17 +158,22 @@ class Conductor:
             return
         report(logging.INFO, self._root.path, f"stopping: {wish.why}")
         self._root.note(f"stopped: {wish.why}")
-        self._begin_stop()
+        self._begin_stop(self._services.doors.delay)
+        self._services.doors.shut(then=self._stop_parts)
+
+    def _stop_parts(self) -> None:
+        """Stop the tree: nothing comes in from outside any more."""
         if self._root.life is not None:
             self._root.life.stop(tear_down=True)
 
-    def _begin_stop(self) -> None:
-        """Note that all stops now, and by when it must have."""
+    def _begin_stop(self, delay: float = 0.0) -> None:
+        """Note that all stops now or in *delay* seconds, and by when it must have."""
+        self._services.doors.stopping = True
         self._stopping = self._threads.monotonic()
         self._notifier.tell("STOPPING=1")
         self._services.stopped.clear()
         self._services.timers.call_later(
-            self._shutdown_deadline, lambda: self._wishes.put(TooLate())
+            delay + self._shutdown_deadline, lambda: self._wishes.put(TooLate())
         )
 
     def _some_finished(self, _: SomeFinished) -> None:

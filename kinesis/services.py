@@ -15,6 +15,7 @@ import attrs
 
 from kinesis.changes import Changes
 from kinesis.concurrency import Lock, Thread, Threads
+from kinesis.doors import Doors
 from kinesis.errors import ForkedError
 from kinesis.timers import Timers
 from kinesis.waits import WaitGraph
@@ -49,6 +50,7 @@ class Services:
             kept from the moment the runtime stops.
         find: Returns the `Ref` at a path, seen from a cell; set by the runtime.
         crashes: How many exceptions reached the end of a thread of ours.
+        doors: Where work comes in from outside.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Services:
     pid: int = attrs.field(factory=os.getpid)
     crashes: int = attrs.field(default=0, init=False)
     timers: Timers = attrs.field(init=False)
+    doors: Doors = attrs.field(init=False)
     waits: WaitGraph = attrs.field(init=False)
     changes: Changes = attrs.field(init=False)
     ref_of: Callable[[Any], Any] = attrs.field(init=False)
@@ -69,6 +72,7 @@ class Services:
 
     def __attrs_post_init__(self) -> None:
         self.timers = Timers(self.threads, self.name)
+        self.doors = Doors(self.threads, self.timers)
         self.waits = WaitGraph(self.threads)
         self.changes = Changes(self.threads, self.name)
         self._books = self.threads.lock()
