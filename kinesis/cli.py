@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 DISTRIBUTION = "kinesis-runtime"
 
+COULD_NOT_START = 1
 USAGE = 2
 FORCED_BY_INT = 130
 UNSURE = {3, FORCED_BY_INT, 143}  # after these, code of a component may still run
@@ -103,6 +104,7 @@ def run(file: str, log_level: str, log_format: Literal["auto", "text", "json"]) 
     """
     from kinesis import logs
     from kinesis.concurrency import SystemThreads
+    from kinesis.errors import KinesisError
     from kinesis.leave import leave
 
     with logs.configured(log_level.lower(), log_format, sys.stderr):
@@ -113,6 +115,9 @@ def run(file: str, log_level: str, log_format: Literal["auto", "text", "json"]) 
                 runtime = Runtime.from_file(file)
         except KeyboardInterrupt:  # nothing has been started: nothing is to stop
             sys.exit(FORCED_BY_INT)
+        except KinesisError as error:  # what it needs besides the file is missing
+            click.echo(f"{file}: {error}", err=True)
+            sys.exit(COULD_NOT_START)
         code = runtime.run()
         leave(code, code in UNSURE, SystemThreads())
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, MutableMapping
 from contextlib import AbstractContextManager
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from kinesis.concurrency import Event
 from kinesis.declared import Declared, setting
@@ -73,6 +73,9 @@ class Component(Declared):
     A subclass gives any of these another default by assigning it in its body:
     ``restart = Restart(when="always")``.
     """
+
+    background: ClassVar[bool] = False
+    """Whether it only serves others: a program of such components has finished."""
 
     name: str = setting()
     restart: Restart = setting(factory=Restart)

@@ -15,6 +15,7 @@ What can go wrong, as one tree::
     │   ├── InvalidStateError (ValueError)      values that do not fit the fields' types
     │   ├── ConfigError (ValueError)            a file with faults, all of them listed
     │   ├── ListenError (OSError)               the address cannot be listened on
+    │   ├── TokenMissingError (PermissionError) that address needs a token
     │   └── ForkedError (RuntimeError)          a runtime used in a forked child
     ├── gone
     │   ├── ActivationError (RuntimeError)      it never reached STARTED
@@ -157,6 +158,12 @@ class ListenError(KinesisError, OSError):
 
     host: str
     port: int
+
+
+class TokenMissingError(KinesisError, PermissionError):
+    """HTTP on an address that others reach, without a token to keep them out."""
+
+    host: str
 
 
 class ForkedError(KinesisError, RuntimeError):

@@ -53,6 +53,8 @@ def runtime_from_file(
     """
     plan = load(path)
     said = {"strategy": plan.strategy, "shutdown_deadline": plan.shutdown_deadline}
+    if plan.http is not None and plan.http.enabled:
+        said["http"] = plan.http.settings()
     said = {key: value for key, value in said.items() if value is not None}
     # Absolute: a component may change the working directory.
     reloader = Reloader(os.path.abspath(path), plan)

@@ -54,7 +54,13 @@ class Runtime:
         transitions: ``parked``, or ``new``: each on a thread made for it.
         reload: What SIGHUP calls, with the root, on a thread of its own and never
             twice at once; `from_file` gives one.
+        http: The HTTP server: True for one at 127.0.0.1:8080, a port (0 takes a
+            free one), or settings of `kinesis.web.HTTP` by name. None for none.
         threads: Where threads and clocks come from; the system's by default.
+
+    Attributes:
+        http: The component that serves HTTP, if one does: its `address`, and its
+            `app` to add routes to.
 
     Thread safety: any thread may call any method.
     """
@@ -68,10 +74,17 @@ class Runtime:
         shutdown_deadline: float = SHUTDOWN_DEADLINE,
         transitions: Transitions = "parked",
         reload: Reload | None = None,
+        http: Any = None,
         threads: Threads | None = None,
     ) -> None:
         if threads is None:
             threads = SystemThreads(lambda where, e: self._services.crashed(where, e))
+        server = None
+        if http is not None and http is not False:
+            from kinesis.web.component import component_for  # lazy: imports Werkzeug
+
+            server = component_for(http, {component.name for component in components})
+            components = (server, *components)
         root = Container(name=name, components=tuple(components), strategy=strategy)
         self._services = services = Services(name, threads, transitions)
         services.ref_of = ref_of
@@ -82,6 +95,9 @@ class Runtime:
         self._cell = make_cell(root, None, services)
         self._root: ContainerRef[Container] = ContainerRef(self._cell)
         self._conductor = Conductor(self._cell, services, shutdown_deadline)
+        self.http = server
+        if server is not None:
+            server.attach(find_cell(self._cell, server.name))
         self._reload = reload
         self._reload_wanted = False
         self._reloading = threads.lock()

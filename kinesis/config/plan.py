@@ -38,6 +38,10 @@ class HttpPlan:
     port: int = DEFAULT_PORT
     token: str | None = attrs.field(default=None, repr=False)
 
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of the server, by name."""
+        return attrs.asdict(self, filter=lambda each, _: each.name != "enabled")
+
 
 @attrs.frozen
 class ComponentPlan:

@@ -34,6 +34,7 @@ class Ledger:
         self.strategy = strategy
         self.phase = Phase.IDLE
         self.children: dict[str, Child] = {}
+        self.lower: dict[str, Child] = {}  # by name in lower case, as in URLs
         self.order: dict[Child, None] = {}  # as they reached STARTED
         self.stack: list[Child] = []
         self.queue: deque[Child] = deque()
@@ -55,8 +56,16 @@ class Ledger:
         return self._by_cell.get(cell)
 
     def all_finished(self) -> bool:
-        """Whether there are children, and all of them have finished by themselves."""
-        children = self.children.copy().values()
+        """
+        Whether there are children, and all of them have finished by themselves.
+
+        Those that only serve others do not count.
+        """
+        children = [
+            each
+            for each in self.children.copy().values()
+            if not each.cell.component.background
+        ]
         return bool(children) and all(map(_is_finished, children))
 
     def in_order(self) -> list[Child]:
@@ -69,6 +78,7 @@ class Ledger:
         """Enter a child that was given before the container began."""
         child = Child(cell, kept=self.phase is Phase.IDLE)
         self.children[cell.name] = child
+        self.lower.setdefault(cell.name.lower(), child)
         self._by_cell[cell] = child
         return child
 
@@ -90,6 +100,9 @@ class Ledger:
         self._by_cell.pop(child.cell, None)
         if self.children.get(child.cell.name) is child:
             del self.children[child.cell.name]
+        lower = child.cell.name.lower()
+        if self.lower.get(lower) is child:
+            del self.lower[lower]
         self._do(Tell(Do.FORGET, child.cell))
 
     def _do(self, action: Action) -> None:

@@ -1,0 +1,268 @@
+"""
+Components as resources: looked at, changed, sent messages, stopped and removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import msgspec
+
+from kinesis.cells import Cell
+from kinesis.container import ref_of
+from kinesis.errors import ETagMismatchError, InvalidStateError, StageError
+from kinesis.errors import WaitTimeoutError as TooLate
+from kinesis.handlers import Update
+from kinesis.snapshots import Snapshot, check, codec_of
+from kinesis.stages import Stage
+from kinesis.supervision import Wish
+from kinesis.web.answers import JSON, Answer, Problem, encode, json_answer
+from kinesis.web.bodies import (
+    MERGE_PATCH,
+    invalid,
+    merged_fields,
+    read_json,
+    read_message,
+    replacement,
+)
+from kinesis.web.calls import GONE
+from kinesis.web.conditions import is_unchanged, may_change, mismatch
+from kinesis.web.routes import children_of, path_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+    from kinesis.handlers import Handlers
+    from kinesis.serving import Serving
+
+LOOK_TIMEOUT = 5.0  # seconds that the first look waits for a running handler
+SEND_TIMEOUT = 5.0  # seconds for a message and its handler
+STEER_TIMEOUT = 20.0  # seconds for a stop, start, restart or removal
+
+STEERING: Mapping[str, Wish] = {
+    "restart": Wish.RESTART,
+    "start": Wish.START,
+    "stop": Wish.STOP,
+}
+
+Handler = Callable[[], Answer]
+
+
+@attrs.define(eq=False)
+class Resource:
+    """
+    One component as a resource, for one request.
+
+    Args:
+        cell: Where the component is.
+        environ: Of the request.
+        carrier: The component that the server is, which cannot stop itself.
+    """
+
+    cell: Cell
+    environ: WSGIEnvironment
+    carrier: Cell | None = None
+
+    # -- the component itself ---------------------------------------------------
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """Return what answers each method."""
+        known: dict[str, Handler] = {
+            "GET": self.get,
+            "HEAD": self.get,
+            "PUT": self.put,
+            "PATCH": self.patch,
+        }
+        if self.cell.parent is not None:
+            known["DELETE"] = self.delete
+        return known
+
+    def get(self) -> Answer:
+        """Show the state; 304 if the client has it."""
+        snapshot, etag, body = represent(self.cell)
+        headers = [("ETag", f'"{etag}"'), ("Cache-Control", "no-cache")]
+        if is_unchanged(self.environ.get("HTTP_IF_NONE_MATCH"), etag):
+            return Answer(304, b"", headers)
+        headers.append(("Content-Type", JSON))
+        return Answer(200, body(), headers)
+
+    def put(self) -> Answer:
+        """Set all fields."""
+        return self._change(replacement, (JSON,), whole=True)
+
+    def patch(self) -> Answer:
+        """Set some fields: a merge patch."""
+        return self._change(merged_fields, (MERGE_PATCH, JSON), whole=False)
+
+    def _change(
+        self, read: Callable[..., Any], accept: tuple[str, ...], *, whole: bool
+    ) -> Answer:
+        """Set the fields that are sent, if the client has seen the state of now."""
+        cell = self.cell
+        data = read_json(self.environ, accept=accept)
+        snapshot = ref_of(cell).snapshot(LOOK_TIMEOUT)
+        etag = may_change(self.environ.get("HTTP_IF_MATCH"), snapshot.etag)
+        cls = type(cell.component)
+        values = read(data, snapshot, codec_of(cls).secret)
+        try:
+            checked = check(cls, values, partial=not whole, path=cell.path)
+        except InvalidStateError as error:
+            detail = f"these values do not fit '{cell.path}'. Nothing was changed."
+            raise invalid(detail, error.faults) from error
+        self._check_up()
+        try:
+            after: Any = self._serving().mailbox.send(
+                Update(checked, etag), SEND_TIMEOUT
+            )
+        except ETagMismatchError as error:
+            raise mismatch(error.current) from error
+        return json_answer(after.to_json(), headers=[("ETag", f'"{after.etag}"')])
+
+    def _check_up(self) -> None:
+        """Refuse to change what nobody serves any more."""
+        if self.cell.stage in GONE:
+            raise Problem(
+                409, f"'{self.cell.path}' is {self.cell.stage}: start it first."
+            )
+
+    def delete(self) -> Answer:
+        """Stop the component and remove it."""
+        return self._steer(Wish.REMOVE)
+
+    # -- below /-/ ----------------------------------------------------------------
+
+    def handlers_below(self, parts: list[str]) -> Mapping[str, Handler]:
+        """
+        Return what answers each method at the path ``-/`` and *parts*.
+
+        Raises:
+            Problem: 404.
+        """
+        match parts:
+            case ["messages"]:
+                return {"GET": self.list_messages, "HEAD": self.list_messages}
+            case ["messages", name]:
+                return {"POST": lambda: self.send(name)}
+            case [word] if word in STEERING and self.cell.parent is not None:
+                return {"POST": lambda: self._steer(STEERING[word])}
+        raise Problem(404, f"nothing is at '-/{'/'.join(parts)}' of a component.")
+
+    def list_messages(self) -> Answer:
+        """Name the messages that the component handles."""
+        base = path_of(self.cell)
+        names = [
+            {"name": name, "href": f"{base}/-/messages/{name}"}
+            for name in message_types(self.cell)
+        ]
+        return json_answer({"path": base, "messages": names})
+
+    def send(self, name: str) -> Answer:
+        """Send a message; answer with its handler's reply."""
+        cell = self.cell
+        known = message_types(cell)
+        kind = known.get(name)
+        if kind is None:
+            names = ", ".join(known) or "none"
+            raise Problem(
+                404, f"'{cell.path}' handles no message '{name}'. Messages: {names}."
+            )
+        message = read_message(kind, read_json(self.environ))
+        self._check_up()
+        reply = self._serving().mailbox.send(message, SEND_TIMEOUT)
+        try:
+            return json_answer(encode(reply))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise TypeError(
+                f"{name} was handled, but its reply has no form in JSON: {error}"
+            ) from error
+
+    def _serving(self) -> Serving:
+        """Return what handles messages."""
+        if self.cell.serving is None:
+            raise Problem(
+                503, f"'{self.cell.path}' has not begun.", [("Retry-After", "1")]
+            )
+        return self.cell.serving
+
+    def _steer(self, wish: Wish) -> Answer:
+        """Have the container do something with the component."""
+        cell = self.cell
+        if self._carries_us():
+            raise Problem(
+                409,
+                f"this server is part of '{cell.path}', and would have to wait for "
+                f"its own end. Stop the runtime instead.",
+            )
+        if wish is Wish.REMOVE and "HTTP_IF_MATCH" in self.environ:
+            snapshot = ref_of(cell).snapshot(LOOK_TIMEOUT)
+            may_change(self.environ["HTTP_IF_MATCH"], snapshot.etag)
+        try:
+            ref_of(cell)._ask(wish, STEER_TIMEOUT)
+        except TooLate:
+            return json_answer({**_line(cell), "asked": wish.value}, 202)
+        except StageError as error:
+            raise Problem(409, error.message) from error
+        if wish is Wish.REMOVE:
+            return Answer(204)
+        return json_answer({**_line(cell), "asked": wish.value})
+
+    def _carries_us(self) -> bool:
+        """Whether the server is this component, or in it."""
+        above = self.carrier
+        while above is not None and above is not self.cell:
+            above = above.parent
+        return above is not None
+
+
+def message_types(cell: Cell) -> Mapping[str, type]:
+    """Return the classes of messages that a component handles, by name."""
+    serving = cell.serving
+    if serving is None:
+        return {}
+    handlers: Handlers = serving.handlers
+    known: dict[str, type] = {}
+    for kind in handlers.types:
+        known.setdefault(kind.__name__, kind)
+    return known
+
+
+# -- representations -------------------------------------------------------------
+
+
+def represent(cell: Cell) -> tuple[Snapshot, str, Callable[[], bytes]]:
+    """
+    Return the snapshot of a component, its entity tag, and what makes its JSON.
+
+    Raises:
+        WaitTimeoutError: It is the first look, and a handler runs for longer.
+    """
+    serving = cell.serving
+    if serving is not None:
+        snapshot = serving.snapshot(LOOK_TIMEOUT)
+    else:
+        snapshot = ref_of(cell).snapshot(LOOK_TIMEOUT)
+    etag = snapshot.etag
+    if snapshot.stage is not Stage.STARTED:
+        etag = f"{etag}-{snapshot.stage.value.lower()}"
+    if cell.supervisor is None:
+        return snapshot, etag, snapshot.to_json
+    children = msgspec.json.encode([_line(child) for child in children_of(cell)])
+    seen = blake2b(children, digest_size=8).hexdigest()
+
+    def body() -> bytes:
+        return snapshot.to_json()[:-1] + b',"children":' + children + b"}"
+
+    return snapshot, f"{etag}-{seen}", body
+
+
+def _line(cell: Cell) -> dict[str, str]:
+    """Return what a listing says of a component."""
+    return {
+        "name": cell.name,
+        "href": path_of(cell),
+        "type": type(cell.component).__name__,
+        "stage": cell.stage.value,
+    }
