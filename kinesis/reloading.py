@@ -52,7 +52,10 @@ def runtime_from_file(
         ConfigError: The file has faults; all are listed.
     """
     plan = load(path)
-    said = {"strategy": plan.strategy, "shutdown_deadline": plan.shutdown_deadline}
+    said: dict[str, Any] = {
+        "strategy": plan.strategy,
+        "shutdown_deadline": plan.shutdown_deadline,
+    }
     if plan.http is not None and plan.http.enabled:
         said["http"] = plan.http.settings()
     said = {key: value for key, value in said.items() if value is not None}

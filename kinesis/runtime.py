@@ -16,7 +16,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from kinesis import reports
 from kinesis.component import Component
@@ -29,6 +29,9 @@ from kinesis.life import CURRENT
 from kinesis.reports import StopReport
 from kinesis.restarts import Strategy
 from kinesis.services import Services, Transitions, report
+
+if TYPE_CHECKING:
+    from kinesis.web.component import HTTP
 
 SHUTDOWN_DEADLINE = 30.0  # seconds for the whole stop
 
@@ -95,7 +98,7 @@ class Runtime:
         self._cell = make_cell(root, None, services)
         self._root: ContainerRef[Container] = ContainerRef(self._cell)
         self._conductor = Conductor(self._cell, services, shutdown_deadline)
-        self.http = server
+        self._http = server
         if server is not None:
             server.attach(find_cell(self._cell, server.name))
         self._reload = reload
@@ -285,6 +288,20 @@ class Runtime:
     def root(self) -> ContainerRef[Container]:
         """The root container."""
         return self._root
+
+    @property
+    def http(self) -> HTTP:
+        """
+        The component that serves HTTP: its `address`, and its `app` for more routes.
+
+        Raises:
+            StageError: There is none, as nobody has asked for one.
+        """
+        if self._http is None:
+            raise StageError(
+                f"the runtime '{self.name}' serves no HTTP. Make it with http=True."
+            )
+        return self._http
 
     def add(self, component: Any, timeout: float | None = None) -> Any:
         """Start *component* in the root; see `ContainerRef.add`."""
