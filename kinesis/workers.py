@@ -27,6 +27,9 @@ class Order:
 
     __slots__ = (
         "abandoned",
+        "_called_off",
+        "_entry",
+        "_never",
         "again_after",
         "began",
         "error",
@@ -35,7 +38,6 @@ class Order:
         "on_end",
         "on_failure",
         "returned",
-        "skip",
         "skipped",
         "stage",
         "timer",
@@ -47,15 +49,16 @@ class Order:
         stage: Stage,
         hooks: Sequence[Hook],
         on_end: Callable[[Order], object],
-        skip: Callable[[], bool],
         on_failure: Callable[[Order], float | None] | None = None,
     ) -> None:
         self.stage = stage
         self.hooks = tuple(hooks)
         self.on_end = on_end  # called on the worker's thread, in a `finally`
-        self.skip = skip  # asked before each hook: leave the rest out?
         self.on_failure = on_failure  # asked on the worker's thread after a raise
         self.hook: str | None = None  # the one that runs, or ran last
+        self._called_off = False
+        self._entry = [True]  # who takes it decides whether `start` is entered
+        self._never = False
         self.began: float | None = None
         self.returned = False
         self.skipped = False
@@ -66,13 +69,32 @@ class Order:
         self.worker: Worker | None = None
 
     def run(self) -> None:
-        """Run the hooks, unless there is no more need to."""
+        """Run the hooks, but those that are called off before they begin."""
         for name, function in self.hooks:
-            self.hook = name  # before the question: who asks to skip looks at it
-            if self.skip():
+            if self._called_off or (name == "start" and not self._take_entry()):
                 self.skipped = True
                 return
+            self.hook = name
             function()
+
+    def call_off(self) -> bool:
+        """
+        Let no more hooks begin; return whether `start` has begun.
+
+        Exact, whatever the worker does meanwhile: after False it never begins. For
+        one thread at a time, any number of times.
+        """
+        self._called_off = True
+        if not self._never:
+            self._never = self._take_entry()
+        return not self._never
+
+    def _take_entry(self) -> bool:
+        """Take the one permission to enter `start`; False if it is gone."""
+        try:
+            return self._entry.pop()
+        except IndexError:
+            return False
 
     def outcome(self) -> Outcome:
         """Return how it ended."""

@@ -83,8 +83,10 @@ class Lifecycle(Ending):
         self._signal_here(self._on_body_failed, outcome)
 
     def ready(self) -> None:
-        """`start` says that it works."""
-        self._signal(self._on_ready, None)
+        """`start` says that it works; from any other hook it means nothing."""
+        order = self._order
+        if order is not None and order.hook == "start" and not self._ready_wanted:
+            self._signal(self._on_ready, order)
 
     def finish(self) -> None:
         """The component says that its work is done."""

@@ -22,6 +22,10 @@ _HINT = (
     " If `start` is meant to run for as long as the component lives, it must wait "
     "on self.stopping, or call self.ready(), to say that it works."
 )
+_STOP_HINT = (
+    " A `start` that blocks must return once self.stopping is set, or the component "
+    "needs a `stop` that makes it return."
+)
 _ABORT = {Stage.ABORTING: Moves.TEAR_DOWN}  # what a late end leads to; else FAILED
 
 
@@ -71,12 +75,13 @@ class Deadlines(Machine):
     def _abandon(self, order: Order, limit: float) -> Outcome:
         """Give up on the thread of *order*: it cannot be ended, only left behind."""
         order.abandoned = True
+        order.call_off()
         worker = order.worker
         stack = worker.stack() if worker is not None else ""
         self.cell.hung = stack
         hook = self._what_runs(order, worker)
         path = self.cell.path
-        hint = _HINT if order.stage is Stage.STARTING and hook == "start" else ""
+        hint = "" if hook != "start" else _STOP_HINT if self._wound else _HINT
         error = DeadlineError(
             f"{hook} of '{path}' has not returned within {limit:g} s and is "
             f"abandoned: its thread cannot be ended.{hint}",

@@ -7,14 +7,12 @@ from __future__ import annotations
 import logging
 
 from kinesis.cells import Kind
-from kinesis.lifecycle.machine import never
 from kinesis.lifecycle.rising import Rising
 from kinesis.services import report
 from kinesis.stages import Event as Moves
 from kinesis.stages import Outcome, Stage
 from kinesis.workers import Order, Worker
 
-_UP = frozenset({Stage.PREINITIALIZING, Stage.INITIALIZING})
 _RUNNING = frozenset({Stage.STARTING, Stage.STARTED})
 _STARTABLE = frozenset({Stage.RESTARTING, Stage.STOPPED})
 _WINDING = frozenset({Stage.STOPPING, Stage.RESTARTING, Stage.ABORTING})
@@ -41,17 +39,11 @@ class Ending(Rising):
         self._stop_wanted = True
         if self.serving.mailbox.depth:  # accepted before: to be handled yet
             self._on_wanted(None)
-        hooks_run = stage in _UP and self._order is not None
-        if hooks_run or (stage is Stage.STARTING and not self._start_entered()):
+        if self._order is None or self._order.call_off():
+            self._go(Moves.STOP)
+        else:  # an earlier hook runs: it ends first, and is the last one
             self._ask_to_stop()
             self._arm_late()
-        else:
-            self._go(Moves.STOP)
-
-    def _start_entered(self) -> bool:
-        """Whether `start` itself runs, so that a stop has something to stop."""
-        order = self._order
-        return order is None or order.hook == "start"
 
     def _on_restart(self, _: None) -> None:
         if self.stage in _RUNNING and not self._stop_wanted:
@@ -64,6 +56,7 @@ class Ending(Rising):
         if self.stage is Stage.STOPPED and self._tear_down_wanted:
             return
         self._stop_wanted = self._stop_asked = False
+        self._finish_wanted = self._finish_told = False
         self._stopping = None
         self.serving.reopen()
         self._go(Moves.START)
@@ -107,12 +100,12 @@ class Ending(Rising):
         stay = self.stage is Stage.RESTARTING  # what waits is for the next run
         serving.leave(drain=self.stage is Stage.STOPPING, stay=stay)
         if self._order is not None:  # a `start` that blocks
-            self._entered = self._entered or self._order.hook == "start"
+            self._entered = self._order.call_off() or self._entered
             self._parts.add(self._order)
             self._order = None
         hooks = self._hooks_of(Stage.STOPPING) if self._must_stop() else []
         if hooks or worker is not None:
-            order = Order(self.stage, hooks, self._hook_ended, never)
+            order = Order(self.stage, hooks, self._hook_ended)
             self._parts.add(order)
             if not self._give_stop(order, worker):
                 self._parts.discard(order)
@@ -147,7 +140,7 @@ class Ending(Rising):
     def _part_ended(self, order: Order, outcome: Outcome) -> None:
         """One of what had to end has ended."""
         self._parts.discard(order)
-        if outcome.failed:
+        if outcome.failed and (self._failure is None or order.stage is Stage.STOPPING):
             self._failure = outcome
         if not self._is_winding() and self.stage in _WINDING:
             self._go(self._wound_down())
@@ -186,7 +179,7 @@ class Ending(Rising):
             return Moves.DONE
         busy = self._dedicated.busy if self._dedicated is not None else None
         stuck = busy is not None and busy.abandoned
-        order = Order(self.stage, hooks, self._hook_ended, never)
+        order = Order(self.stage, hooks, self._hook_ended)
         order.abandoned = stuck
         self._own_worker().give(order)
         if stuck:  # it runs if the thread ever comes back

@@ -81,7 +81,6 @@ class Machine:
         self._finish_wanted = False
         self._finish_told = False
         self._ready_wanted = False
-        self._owed = False  # tear_down waits for a thread that is stuck
         self._failure: Outcome | None = None
         self._late_timer: Timer | None = None
         self._stopping: Event | None = None
@@ -131,10 +130,7 @@ class Machine:
                 if self._stop_asked:
                     self._stopping.set()
             stopping = self._stopping
-        if self.stage is Stage.STARTING and not self._ready_wanted:
-            order = self._order
-            if order is not None and order.hook == "start":
-                self.ready()  # a touch inside `start` is the sign that it works
+        self.ready()  # a touch inside `start` is the sign that it works
         return stopping
 
     def node(self) -> Hashable:
@@ -315,8 +311,3 @@ class Machine:
             self.fail()
         elif not taken and kind is Kind.FINISHED:
             self.stop(tear_down=True)
-
-
-def never() -> bool:
-    """Leave no hook out."""
-    return False

@@ -8,7 +8,6 @@ import logging
 
 from kinesis.cells import Kind
 from kinesis.lifecycle.deadlines import Deadlines
-from kinesis.lifecycle.machine import never
 from kinesis.services import report
 from kinesis.serving import Renewed
 from kinesis.stages import Event as Moves
@@ -46,7 +45,7 @@ class Rising(Deadlines):
         self.cell.run += 1
         self._wound = self._entered = False
         self._start_failed = self._body_failed = False
-        self._ready_wanted = self._finish_wanted = self._finish_told = False
+        self._ready_wanted = False
         self._failure = None
         if self._stop_wanted:
             return Moves.STOP
@@ -63,7 +62,6 @@ class Rising(Deadlines):
             self.stage,
             hooks,
             self._hook_ended,
-            lambda: self._stop_wanted or self._wound,
             self._ask_again if "restart_after" in self._hooks else None,
         )
         self._order = order
@@ -132,14 +130,13 @@ class Rising(Deadlines):
         self._failure = self.cell.last = outcome
         self._tell(Kind.FAILED, outcome)
 
-    def _on_ready(self, _: None) -> None:
-        if self.stage is not Stage.STARTING or self._order is None or self._wound:
-            return
-        if self._ready_wanted:
+    def _on_ready(self, order: Order) -> None:
+        """`start` blocks, and says that it works."""
+        if order is not self._order or self._ready_wanted or self._wound:
             return
         self._ready_wanted = True
-        if self._order.timer is not None:
-            self._order.timer.cancel()
+        if order.timer is not None:
+            order.timer.cancel()
         event = self._start_done()
         self._go(Moves.READY if event is Moves.DONE else event)
 
@@ -177,7 +174,7 @@ class Rising(Deadlines):
     def _serve_on(self, worker: Worker) -> None:
         """Handle messages on *worker* until told to leave."""
         hooks = (("", self.serving.serve),)
-        order = Order(self.stage, hooks, self._serve_ended, never)
+        order = Order(self.stage, hooks, self._serve_ended)
         self.serving.begin(worker)
         worker.give(order)
 
