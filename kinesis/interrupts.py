@@ -6,10 +6,14 @@ lock, writes no log and raises nothing: it may interrupt the main thread anywher
 also inside a lock. (`Event.set` in a handler was seen to deadlock, an exception
 from one to leave locks held.) The main thread waits on that queue for as long as
 the program runs.
+
+A forked child has the handlers too, but nobody who waits on the queue, so it could
+not be ended. In it the first signal puts the old handlers back, and is raised anew.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterable
 from types import FrameType
@@ -44,16 +48,24 @@ class Interrupts:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupts:
-        put = self._queue.put
+        put, process = self._queue.put, os.getpid()
 
         def handle(number: int, _: FrameType | None) -> None:
-            put(number)
+            if os.getpid() == process:
+                put(number)
+            else:
+                self._put_back()
+                signal.raise_signal(number)
 
         for each in self._signals:
             self._before[each] = signal.signal(each, handle)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._put_back()
+
+    def _put_back(self) -> None:
+        """Have the handlers again that were there before."""
         for each, before in self._before.items():
             # None: it was not set from Python, and cannot be put back from it.
             signal.signal(each, signal.SIG_DFL if before is None else before)
