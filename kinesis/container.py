@@ -23,7 +23,6 @@ from kinesis.errors import (
     KinesisError,
     StageError,
 )
-from kinesis.life import CURRENT
 from kinesis.refs import SEND_TIMEOUT, STAGE_TIMEOUT, Ref
 from kinesis.restarts import STRATEGIES, Strategy
 from kinesis.services import Services
@@ -124,7 +123,7 @@ class ContainerRef(Ref[C]):
             StageError: The component is, or was, in a runtime already.
             WaitTimeoutError: Not within *timeout*; it goes on coming up.
         """
-        inside = CURRENT.get()
+        inside = self._cell.services.inside()
         node = inside.node if inside is not None else None
         cell, answer = self._submit(component, node, wait=True)
         if self._supervisor.has_begun:

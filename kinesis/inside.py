@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 class Inside:
     """One component's view; `node` is what it is in the wait-for graph."""
 
-    __slots__ = ("_life", "path")
+    __slots__ = ("_life", "path", "services")
 
     def __init__(self, life: Machine) -> None:
         self._life = life
         self.path = life.cell.path
+        self.services: object = life.services
 
     @property
     def node(self) -> Hashable:

@@ -25,6 +25,7 @@ class Life(Protocol):
     """What a component may ask of the runtime that carries it."""
 
     path: str
+    services: object  # those of its runtime, and so what tells two runtimes apart
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]: ...

@@ -16,7 +16,7 @@ from kinesis.cells import Cell
 from kinesis.component import Component
 from kinesis.errors import PeerMessagingDisabledError
 from kinesis.handlers import Update
-from kinesis.life import CURRENT, Life
+from kinesis.life import Life
 from kinesis.messages import Message
 from kinesis.serving import DEEPEST, DEPTH, Serving
 from kinesis.snapshots import Snapshot, check, codec_of
@@ -152,7 +152,7 @@ class Ref(Generic[C]):
     def _ask(self, wish: Wish, timeout: float | None) -> None:
         """Have the container do it; wait, unless the component itself asks."""
         answer = ask(self._cell, wish)
-        inside = CURRENT.get()
+        inside = self._cell.services.inside()
         if inside is None or not _is_at_or_below(inside.path, self.path):
             answer.future.result(timeout)  # else it would wait for itself
 
@@ -186,7 +186,7 @@ class Ref(Generic[C]):
         if isinstance(message, control.Control):
             return obey(self._cell, message)
         serving = self._cell.serving or serving_of(self._cell)
-        inside = CURRENT.get()
+        inside = self._cell.services.inside()
         if inside is not None:
             return self._send_inside(serving, inside, message, timeout)
         if serving.direct:
@@ -235,7 +235,7 @@ class Ref(Generic[C]):
             obey(self._cell, message)
             return
         serving = self._cell.serving or serving_of(self._cell)
-        inside = CURRENT.get()
+        inside = self._cell.services.inside()
         if inside is None:
             serving.mailbox.post(message, timeout=timeout)
             return
@@ -254,7 +254,7 @@ class Ref(Generic[C]):
         transaction is announced. Errors as in `send`.
         """
         serving = serving_of(self._cell)
-        inside = CURRENT.get()
+        inside = self._cell.services.inside()
         if inside is None:
             replies = serving.mailbox.send_all(messages, timeout)
         else:

@@ -17,6 +17,7 @@ from kinesis.changes import Changes
 from kinesis.concurrency import Lock, Thread, Threads
 from kinesis.doors import Doors
 from kinesis.errors import ForkedError
+from kinesis.life import CURRENT, Life
 from kinesis.timers import Timers
 from kinesis.waits import WaitGraph
 
@@ -46,8 +47,8 @@ class Services:
         ref_of: Makes the `Ref` of a cell; set by the runtime.
         on_finished: Called when a component has finished by itself.
         started: Numbers components in the order in which they reach STARTED.
-        stopped: The paths torn down so far, and the seconds each took to stop;
-            kept from the moment the runtime stops.
+        ending: Whether the runtime stops as a whole.
+        stopped: The paths stopped since then, and the seconds each took.
         find: Returns the `Ref` at a path, seen from a cell; set by the runtime.
         crashes: How many exceptions reached the end of a thread of ours.
         doors: Where work comes in from outside.
@@ -66,6 +67,7 @@ class Services:
     find: Callable[[Any, str], Any] = attrs.field(init=False)
     on_finished: Callable[[], object] = attrs.field(default=_nothing, init=False)
     started: itertools.count[int] = attrs.field(factory=itertools.count, init=False)
+    ending: bool = attrs.field(default=False, init=False)
     stopped: deque[tuple[str, float]] = attrs.field(factory=deque, init=False)
     _ended: list[Thread] = attrs.field(factory=list, init=False)
     _books: Lock = attrs.field(init=False)
@@ -76,6 +78,11 @@ class Services:
         self.waits = WaitGraph(self.threads)
         self.changes = Changes(self.threads, self.name)
         self._books = self.threads.lock()
+
+    def note_stopped(self, path: str, seconds: float) -> None:
+        """Keep what a component took to stop, for the report on the whole stop."""
+        if self.ending:
+            self.stopped.append((path, seconds))
 
     def leave_behind(self, threads: list[Thread]) -> None:
         """Keep the threads of a component that is gone, to be joined at the end."""
@@ -92,6 +99,16 @@ class Services:
         with self._books:
             self.crashes += 1
         report(logging.CRITICAL, where, "unhandled in a thread of kinesis", error)
+
+    def inside(self) -> Life | None:
+        """
+        Return the component of this runtime whose code calls, None outside of them.
+
+        That of another runtime is outside: the two may have paths in common, but
+        do not wait for one another.
+        """
+        life = CURRENT.get()
+        return life if life is not None and life.services is self else None
 
     def check_process(self) -> None:
         """
