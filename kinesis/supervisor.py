@@ -31,6 +31,7 @@ from kinesis.supervision import (
     Began,
     Begin,
     Books,
+    Close,
     Do,
     End,
     Ended,
@@ -250,6 +251,7 @@ class Supervisor:
         now = self._services.threads.monotonic
         while (happening := inbox.get()) is not None:
             self._decide(happening, now())
+        self._decide(Close(), now())
         self._refuse_rest(inbox)
 
     def _decide(self, happening: Happening, now: float) -> None:
@@ -309,8 +311,8 @@ class Supervisor:
 
     def _hold(self) -> None:
         """Publish which child is coming up; under the graph's lock."""
-        stack = self.books.stack
-        top = stack[-1].cell if stack else None
+        holder = self.books.holder
+        top = holder.cell if holder is not None else None
         if top is self.holding:
             return
         with self._services.waits.locked():

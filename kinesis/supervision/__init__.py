@@ -21,6 +21,8 @@ Erlang/OTP's ``supervisor``.
 
 from __future__ import annotations
 
+from collections import deque
+
 from kinesis.cells import Kind, Report
 from kinesis.errors import describe
 from kinesis.restarts import History
@@ -32,6 +34,7 @@ from kinesis.supervision.facts import (
     Began,
     Begin,
     Child,
+    Close,
     Do,
     End,
     Ended,
@@ -58,6 +61,7 @@ __all__ = [
     "Begin",
     "Books",
     "Child",
+    "Close",
     "Do",
     "End",
     "Ended",
@@ -102,7 +106,11 @@ class Books(Wishes):
             case Begin():
                 self._begin()
             case End():
+                self._rollback = None  # who waits for the end, waits for nothing else
                 self._end()
+            case Close():
+                self._close()
+        self._check_begun()
         self._next()
         return actions
 
@@ -110,16 +118,14 @@ class Books(Wishes):
 
     def _begin(self) -> None:
         """Queue every child that is not stopped by hand."""
-        self.phase = Phase.RUNNING
+        self.phase, self._has_begun = Phase.RUNNING, True
         chosen = [c for c in self.in_order() if not c.cell.by_hand]
         self.order.clear()
+        self.queue = deque(chosen)  # what was asked for meanwhile is among them
         for child in chosen:
             child.status = Status.QUEUED
             child.history = History()
-            child.finished = False
-            self.queue.append(child)
         self._beginning = set(chosen)
-        self._check_begun()
 
     def _check_begun(self) -> None:
         """Say that the children are up, once they all are."""
@@ -134,19 +140,25 @@ class Books(Wishes):
             self._do(Settle(event.reply, "", cell=cell, stopping=True))
             return
         known = self.children.get(cell.name)
-        if known is not None and known.status is not Status.ENDED:
+        if known is not None and not self._is_over(known):
             self._do(Settle(event.reply, "taken", cell=cell))
             return
         if known is not None:
             self._forget(known)
-        child = self.register(cell)
+        child = self.register(cell, kept=not self._has_begun)
         child.until_up.append(event.reply)
         if self.phase is Phase.IDLE:
             return  # it comes up with the container
-        if self.stack and self.stack[-1].cell.path == event.nested:
+        if self.holder is not None and self.holder.cell.path == event.nested:
             self._activate(child)
         else:
             self.queue.append(child)
+
+    def _is_over(self, child: Child) -> bool:
+        """Whether a child has ended, and nothing but a request starts it again."""
+        if self.phase is not Phase.RUNNING:  # they all have, and come up again
+            return False
+        return child.status is Status.ENDED and not child.cell.by_hand
 
     def _next(self) -> None:
         """Let the next one come up, or the group go on, if nobody is in the way."""
@@ -158,6 +170,8 @@ class Books(Wishes):
             self._activate(self.queue.popleft())
 
     def _activate(self, child: Child) -> None:
+        """Begin a life of *child*, its first or another one."""
+        child.failure, child.finished = None, False
         self.stack.append(child)
         child.status = Status.STARTING
         self._do(Tell(Do.ACTIVATE, child.cell))
@@ -188,15 +202,15 @@ class Books(Wishes):
         child.status = Status.UP
         child.kept = True
         child.history = child.history.started_at(self._now)
+        if child.cell.supervisor is not None:
+            self.finished_now = True  # what is in it may have finished before
         self._resolve(child.until_up)
         if child not in self.stack:  # a restart: it keeps its place in the order
             self.order.setdefault(child)
             return
         self.stack.remove(child)
         self.order[child] = None
-        if self._beginning is not None:
-            self._beginning.discard(child)
-            self._check_begun()
+        self._need_not_begin(child)
 
 
 def explain(outcome: Outcome | None) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kinesis.stages import Outcome, Stage
+from kinesis.stages import Outcome
 from kinesis.supervision.facts import (
     Began,
     Child,
@@ -14,7 +14,6 @@ from kinesis.supervision.facts import (
     Ended,
     Phase,
     Say,
-    Settle,
     Status,
     Tell,
 )
@@ -32,17 +31,30 @@ class Ending(Restarting):
     def _end(self) -> None:
         """Take all down: refuse what waits, cut every wait short."""
         self.phase = Phase.ENDING
-        self.group = None
-        for child in self.queue:
-            for reply in child.until_up:
-                self._do(Settle(reply, "", cell=child.cell, stopping=True))
-            child.until_up.clear()
-            if not child.kept:
-                self._forget(child)
-        self.queue.clear()
-        self._beginning = None
+        self.group = self._beginning = None
+        self._refuse_queued()
+        for child in self.children.values():
+            child.token = 0
         self._to_end = list(self._first_last())
         self._end_next()
+
+    def _refuse_queued(self) -> None:
+        """Let nobody wait for what has not begun to come up."""
+        self.queue.clear()
+        queued = (c for c in self.children.values() if c.status is Status.QUEUED)
+        for child in list(queued):
+            self._reject(child, None)
+            if not child.kept:
+                self._forget(child)
+
+    def _close(self) -> None:
+        """The container's life is over: answer who still waits."""
+        self.phase = Phase.IDLE
+        self._refuse_queued()
+        for child in self.children.values():
+            child.until_up += child.until_down  # of what the runtime gave up on
+            child.until_down.clear()
+            self._reject(child, None)
 
     def _roll_back(self, child: Child, outcome: Outcome) -> None:
         """A child did not come up with the container: take down those that did."""
@@ -54,7 +66,7 @@ class Ending(Restarting):
         """Take down the one that came up last; when all are, say so."""
         while self._to_end:
             child = self._to_end[-1]
-            if _lives(child):
+            if child.status not in (Status.ENDED, Status.QUEUED):
                 self._take_down(child)
                 return
             self._to_end.pop()
@@ -106,11 +118,15 @@ class Ending(Restarting):
             self._escalate(child, child.failure or last_outcome(child.cell))
 
     def _give_back(self, child: Child) -> None:
-        """An activation ended without STARTED."""
+        """An activation ended without STARTED: it failed, or somebody stopped it."""
         self.stack.remove(child)
-        if self._beginning is not None and child in self._beginning:
+        asked = child.cell.by_hand or child.removing
+        beginning = self._beginning is not None and child in self._beginning
+        if asked:
+            self._need_not_begin(child)
+        elif beginning:
             self._roll_back(child, child.failure or last_outcome(child.cell))
-        elif not child.kept and not child.cell.by_hand and not child.removing:
+        if not asked and not child.kept:
             self._forget(child)
 
     def _keep_finished(self, child: Child) -> None:
@@ -120,11 +136,3 @@ class Ending(Restarting):
             oldest = self._finished.popleft()
             if oldest.status is Status.ENDED and oldest.finished:
                 self._forget(oldest)
-
-
-def _lives(child: Child) -> bool:
-    """Whether there is something of *child* to take down."""
-    if child.status in (Status.ENDED, Status.QUEUED):
-        return False
-    begun = child.cell.stage is not Stage.SUBMITTED
-    return begun or child.status is not Status.STOPPED

@@ -23,7 +23,7 @@ class Status(Enum):
     WAITING = "waiting"  # quiet, until it starts again
     STOPPING = "stopping"
     STOPPED = "stopped"  # by hand, and stays so
-    ENDED = "ended"  # torn down
+    ENDED = "ended"  # torn down, or stopped before it began
 
 
 class Phase(Enum):
@@ -80,6 +80,11 @@ class End:
 
 
 @attrs.frozen
+class Close:
+    """The container's life is over: nobody is brought up any more."""
+
+
+@attrs.frozen
 class Add:
     """
     Bring up a newcomer when its turn comes.
@@ -120,7 +125,7 @@ class Waited:
     token: int
 
 
-Happening = Begin | End | Add | Ask | Waited | Report
+Happening = Begin | End | Close | Add | Ask | Waited | Report
 
 # -- what to do about it -----------------------------------------------------------
 
@@ -200,9 +205,16 @@ Action = Tell | Wait | Settle | Began | Ended | Escalate | Say
 
 @attrs.define(eq=False)
 class Group:
-    """Children that are restarted together, in the order they came up."""
+    """
+    Children that are restarted together, in the order they came up.
+
+    *causes* are those of them that failed, or were asked to restart: the others
+    restart with them, unless their policy is never to.
+    """
 
     members: list[Child]
+    causes: set[Child]
     delay: float
     token: int
     step: str = "down"  # down, waiting, up
+    coming: Child | None = None  # whose next run begins

@@ -45,6 +45,7 @@ class Ledger:
         self._by_cell: dict[Cell, Child] = {}
         self._to_end: list[Child] = []  # while all are taken down, the next one last
         self._finished: deque[Child] = deque()
+        self._has_begun = False
         self._beginning: set[Child] | None = None
         self._rollback: tuple[Outcome, Cell] | None = None
         self._tokens = itertools.count(1)
@@ -54,6 +55,13 @@ class Ledger:
     def child_of(self, cell: Cell) -> Child | None:
         """Return what is known of *cell*, None if it is no child, or no more."""
         return self._by_cell.get(cell)
+
+    @property
+    def holder(self) -> Child | None:
+        """The child that is coming up, and that the next ones wait for."""
+        if self.stack:
+            return self.stack[-1]
+        return self.group.coming if self.group is not None else None
 
     def all_finished(self) -> bool:
         """
@@ -74,9 +82,9 @@ class Ledger:
         rest = [c for c in self.children.copy().values() if c not in order]
         return [*order, *rest]
 
-    def register(self, cell: Cell) -> Child:
-        """Enter a child that was given before the container began."""
-        child = Child(cell, kept=self.phase is Phase.IDLE)
+    def register(self, cell: Cell, kept: bool = True) -> Child:
+        """Enter a child; one that is *kept* comes up with the container."""
+        child = Child(cell, kept=kept)
         self.children[cell.name] = child
         self.lower.setdefault(cell.name.lower(), child)
         self._by_cell[cell] = child
@@ -90,9 +98,15 @@ class Ledger:
 
     def _reject(self, child: Child, failure: Outcome | None) -> None:
         """Tell who waits for it to run that it will not."""
+        stopping = failure is None and self.phase is not Phase.RUNNING
         for reply in child.until_up:
-            self._do(Settle(reply, "failed", failure, child.cell))
+            self._do(Settle(reply, "failed", failure, child.cell, stopping))
         child.until_up.clear()
+
+    def _need_not_begin(self, child: Child) -> None:
+        """The container begins without *child*, if it begins."""
+        if self._beginning is not None:
+            self._beginning.discard(child)
 
     def _forget(self, child: Child) -> None:
         """It is a child no more."""

@@ -12,6 +12,7 @@ from kinesis.supervision.facts import (
     Do,
     Escalate,
     Group,
+    Phase,
     Say,
     Status,
     Tell,
@@ -29,7 +30,7 @@ class Restarting(Ledger):
         failed = event.kind is Kind.FAILED
         if event.run != event.cell.run:
             self.stale += 1
-        elif child.status not in (Status.UP, Status.STARTING) or self._covers(child):
+        elif self.phase is not Phase.RUNNING or self._covers(child):
             self.covered += 1
         elif child in self.stack:
             self._failed_to_start(child, event.outcome)
@@ -39,9 +40,11 @@ class Restarting(Ledger):
             self._weigh(child, failed, event)
 
     def _covers(self, child: Child) -> bool:
-        """Whether the group's restart, which is under way, includes *child*."""
+        """Whether the run of *child* is being ended anyway."""
         group = self.group
-        return group is not None and group.step != "up" and child in group.members
+        if group is not None and group.step != "up" and child in group.members:
+            return True
+        return child.status not in (Status.UP, Status.STARTING)
 
     def _failed_to_start(self, child: Child, outcome: Outcome | None) -> None:
         """The first start of a child failed: whoever adds it learns so."""
@@ -112,20 +115,27 @@ class Restarting(Ledger):
 
     def _restart(self, child: Child, seconds: float) -> None:
         """Restart *child* in *seconds*, with those the strategy names."""
-        members = self._affected(child)
+        members, causes = self._affected(child), {child}
         if len(members) == 1 and self.group is None:
             self._end_run(child, seconds)
             return
+        for member in members:
+            if member is not child:
+                text = f"restarts with '{child.cell.path}', as {self.strategy} asks"
+                self._do(Say(member.cell, text))
         if self.group is not None:  # one more, while another is under way
             together = {*self.group.members, *members}
             members = [c for c in self.in_order() if c in together]
-        self.group = Group(members, seconds, next(self._tokens))
+            causes |= self.group.causes
+        for member in members:
+            member.token = 0  # the wait of its own is over: the group's counts
+        self.group = Group(members, causes, seconds, next(self._tokens))
 
     def _affected(self, child: Child) -> list[Child]:
         """Return whom the strategy restarts when *child* ended, in order."""
-        order = list(self.order)
         if self.strategy == "one-for-one" or child not in self.order:
             return [child]
+        order = list(self.order)
         if self.strategy == "one-for-all":
             return order
         return order[order.index(child) :]
@@ -142,6 +152,8 @@ class Restarting(Ledger):
             self.stale += 1
             return
         child.status = Status.WAITING
+        if self.phase is not Phase.RUNNING:
+            return  # its end is next
         if self.group is not None and child in self.group.members:
             return  # `_next` goes on with the group
         if child.delay > 0:
@@ -157,12 +169,26 @@ class Restarting(Ledger):
                 self.group.step = "up"
             return
         child = self._by_cell.get(event.cell)
-        if child is None or child.status is not Status.WAITING:
-            return
-        if child.token == event.token:
+        waits = child is not None and child.status is Status.WAITING
+        if child is not None and waits and child.token == event.token:
             self._start_again(child)
 
+    def _hurry(self, child: Child) -> None:
+        """Cut the backoff of *child* short, or that of its group."""
+        group = self.group
+        if group is not None and child in group.members:
+            group.delay = 0.0
+            if group.step == "waiting":
+                group.step = "up"
+        elif child.status is Status.WAITING:
+            self._start_again(child)
+        else:
+            child.delay = 0.0
+
     def _start_again(self, child: Child) -> None:
+        """Begin another run of *child*."""
+        child.token = 0
+        child.failure = None
         child.status = Status.STARTING
         child.cell.restarts += 1
         self._do(Tell(Do.START_AGAIN, child.cell))
@@ -184,7 +210,7 @@ class Restarting(Ledger):
         """End the last run that has not ended; true while there is one."""
         for child in reversed(group.members):
             if child.status in (Status.UP, Status.STARTING):
-                self._end_run(child, 0.0)
+                self._end_member(child, group)
                 return True
             if child.status in (Status.ENDING, Status.STOPPING):
                 return True
@@ -195,13 +221,22 @@ class Restarting(Ledger):
             group.step = "up"
         return False
 
+    def _end_member(self, child: Child, group: Group) -> None:
+        """End its run, for another one; its life, if it is never to be restarted."""
+        if child.cell.policy.when != "never" or child in group.causes:
+            self._end_run(child, 0.0)
+            return
+        self._do(Say(child.cell, "ends with them: it is never restarted"))
+        child.status = Status.STOPPING
+        self._do(Tell(Do.TEAR_DOWN, child.cell))
+
     def _bring_up(self, group: Group) -> bool:
         """Start the first that is not up yet; true while there is one."""
         for child in group.members:
-            if child.status is Status.STARTING:
-                return True
             if child.status is Status.WAITING:
                 self._start_again(child)
+            if child.status is Status.STARTING:
+                group.coming = child
                 return True
         self.group = None
         return False

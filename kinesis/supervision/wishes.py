@@ -5,7 +5,6 @@ What somebody asks for by hand: remove, stop, start, restart.
 from __future__ import annotations
 
 from kinesis.restarts import History
-from kinesis.stages import Stage
 from kinesis.supervision.ending import Ending
 from kinesis.supervision.facts import (
     Ask,
@@ -63,9 +62,7 @@ class Wishes(Ending):
         if child in self.queue:
             self.queue.remove(child)
         self._reject(child, None)
-        if self._beginning is not None:
-            self._beginning.discard(child)
-            self._check_begun()
+        self._need_not_begin(child)
 
     def _stop(self, child: Child, event: Ask) -> None:
         """Stop it, to stay stopped until somebody starts it."""
@@ -73,7 +70,7 @@ class Wishes(Ending):
         cell.by_hand = True
         if child.status is Status.QUEUED:
             self._unqueue(child)
-            child.status = Status.STOPPED
+            child.status = Status.ENDED
         if child.status in (Status.STOPPED, Status.ENDED):
             self._do(Settle(event.reply))
             return
@@ -100,22 +97,22 @@ class Wishes(Ending):
         child.until_up.append(event.reply)
         self._do(Say(cell, f"{event.wish.value}ed by {event.by}"))
         match child.status:
-            case Status.STOPPED if cell.stage is Stage.STOPPED:
+            case Status.STOPPED:
                 child.history = History()
                 self._start_again(child)
-            case Status.ENDED | Status.STOPPED:
+            case Status.ENDED:
                 child.history = History()
                 child.status = Status.QUEUED
                 self.queue.append(child)
-            case Status.WAITING if self.group is None:
-                child.token = 0
-                self._start_again(child)
+            case Status.WAITING | Status.ENDING:
+                child.history = History()
+                self._hurry(child)
             case Status.UP:
                 self._restart(child, 0.0)
 
     def _stopped(self, child: Child) -> None:
         """It is STOPPED, and stays so."""
-        if child.status is not Status.STOPPING:
+        if child.status is not Status.STOPPING or child.removing:
             self.stale += 1
             return
         child.status = Status.STOPPED
@@ -123,7 +120,3 @@ class Wishes(Ending):
             self._give_back(child)
         self._reject(child, None)
         self._resolve(child.until_down)
-
-    def _check_begun(self) -> None:
-        """Say that the children are up, once they all are."""
-        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Tests of supervision: the decisions, and what they come to in a runtime."""
