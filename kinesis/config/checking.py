@@ -35,7 +35,16 @@ from kinesis.restarts import STRATEGIES, Backoff, Restart, Strategy, When
 T = TypeVar("T", HttpPlan, Restart, Backoff)
 
 PROGRAM_KEYS = ("name", "components", "strategy", "shutdown_deadline", "http")
-HTTP_KEYS = ("host", "port", "token")
+HTTP_KEYS = (
+    "host",
+    "port",
+    "token",
+    "hosts",
+    "cert",
+    "key",
+    "stop_delay",
+    "threads",
+)
 COMPONENT_KEYS = (
     "name",
     "type",
@@ -124,6 +133,11 @@ class Checker:
                 host=http.text("host"),
                 port=http.count("port", 0, 65535),
                 token=http.text("token"),
+                hosts=http.texts("hosts"),
+                cert=http.text("cert"),
+                key=http.text("key"),
+                stop_delay=http.number("stop_delay"),
+                threads=http.count("threads", 1),
             )
         value = node.value if isinstance(node, Leaf) else None
         if isinstance(value, bool):

@@ -81,6 +81,21 @@ def _program() -> Schema:
                             "What requests that change something must carry; needed "
                             "where the address is not loopback. Write ${NAME} here."
                         ),
+                        "hosts": {
+                            "description": "More names of this server, such as those "
+                            "of a proxy before it.",
+                            "type": "array",
+                            "items": {"type": "string"},
+                        },
+                        "cert": _text("PEM file of the certificate, for HTTPS."),
+                        "key": _text("PEM file of the certificate's key."),
+                        "stop_delay": _duration(
+                            "Seconds between /-/ready failing and new requests being "
+                            "refused, at a stop. Default: 0."
+                        ),
+                        "threads": _whole(
+                            "So many requests are answered at once. Default: 8.", 1
+                        ),
                     }
                 ),
             ],
@@ -192,6 +207,12 @@ def _number(description: str) -> Schema:
 def _seconds(description: str) -> Schema:
     """Return the schema of seconds, more than 0."""
     number = {"type": "number", "exclusiveMinimum": 0}
+    return {"description": description, "anyOf": [number, _VARIABLE]}
+
+
+def _duration(description: str) -> Schema:
+    """Return the schema of seconds, 0 or more."""
+    number = {"type": "number", "minimum": 0}
     return {"description": description, "anyOf": [number, _VARIABLE]}
 
 

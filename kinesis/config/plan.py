@@ -31,12 +31,21 @@ def _names(values: Mapping[str, object]) -> str:
 
 @attrs.frozen
 class HttpPlan:
-    """What the file says about HTTP; *enabled* is false for ``http: off``."""
+    """
+    What the file says about HTTP; *enabled* is false for ``http: off``.
+
+    The rest are settings of `kinesis.web.component.HTTP`, which explains them.
+    """
 
     enabled: bool = True
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     token: str | None = attrs.field(default=None, repr=False)
+    hosts: tuple[str, ...] = ()
+    cert: str | None = None
+    key: str | None = None
+    stop_delay: float = 0.0
+    threads: int = 8
 
     def settings(self) -> dict[str, Any]:
         """Return the settings of the server, by name."""

@@ -69,6 +69,19 @@ class Section:
         self.wrong(node, key, "a text", " Put it in quotes." if quotable else "")
         return None
 
+    def texts(self, key: str) -> tuple[str, ...] | None:
+        """Return a list of texts."""
+        items = self.items_of(key)
+        if items is None:
+            return None
+        found = []
+        for node in items.items:
+            if isinstance(node, Leaf) and (node.secret or isinstance(node.value, str)):
+                found.append(node.text)
+            else:
+                self.wrong(node, key, "texts")
+        return tuple(found)
+
     def choice(self, key: str, choices: Collection[str]) -> str | None:
         """Return one of *choices*."""
         node = self.get(key)

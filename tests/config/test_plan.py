@@ -148,6 +148,16 @@ def test_secrets_are_not_in_the_repr(shop: Shop, whole: Plan) -> None:
         ("on", HttpPlan()),
         ("{}", HttpPlan()),
         ("{port: 0}", HttpPlan(port=0)),
+        (
+            "{hosts: [a.example], cert: c.pem, key: k.pem, stop_delay: 2, threads: 3}",
+            HttpPlan(
+                hosts=("a.example",),
+                cert="c.pem",
+                key="k.pem",
+                stop_delay=2.0,
+                threads=3,
+            ),
+        ),
     ],
 )
 def test_http_is_a_mapping_or_a_switch(shop: Shop, text: str, http: HttpPlan) -> None:
@@ -281,6 +291,10 @@ components:
         (
             "name: app\ncomponents: []\nhttp: 5\n",
             ["3:7: expected on, off or a mapping for 'http'; got 5."],
+        ),
+        (
+            "name: app\ncomponents: []\nhttp: {hosts: [a, [b]]}\n",
+            ["3:19: expected texts for 'hosts'; got a list."],
         ),
         (
             "name: app\ncomponents: []\nhttp: [on]\n",
