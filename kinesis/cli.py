@@ -102,19 +102,28 @@ def run(file: str, log_level: str, log_format: Literal["auto", "text", "json"]) 
     again and applies what is different. SIGUSR1 shows the components and every
     thread's stack. Logs go to standard error.
     """
+    try:
+        _run(file, log_level.lower(), log_format)
+    except KeyboardInterrupt:  # nothing has been started: nothing is to stop
+        sys.exit(FORCED_BY_INT)
+
+
+def _run(file: str, level: str, form: Literal["auto", "text", "json"]) -> None:
+    """Run the program, and end the process."""
+    import atexit
+
     from kinesis import logs
     from kinesis.concurrency import SystemThreads
     from kinesis.errors import KinesisError
-    from kinesis.leave import leave
+    from kinesis.leave import deafen, leave
 
-    with logs.configured(log_level.lower(), log_format, sys.stderr):
+    atexit.register(deafen)  # before all others, so that it runs after them
+    with logs.configured(level, form, sys.stderr):
         try:
             with _faults_are_usage(file):
                 from kinesis.runtime import Runtime
 
                 runtime = Runtime.from_file(file)
-        except KeyboardInterrupt:  # nothing has been started: nothing is to stop
-            sys.exit(FORCED_BY_INT)
         except KinesisError as error:  # what it needs besides the file is missing
             click.echo(f"{file}: {error}", err=True)
             sys.exit(COULD_NOT_START)

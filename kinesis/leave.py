@@ -16,13 +16,18 @@ import atexit
 import contextlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
+from types import FrameType
 from typing import NoReturn, TextIO
 
 from kinesis.concurrency import Thread, Threads
 
 TIDY_SECONDS = 1.0  # all the tidying up together
+ECHO_SECONDS = 0.25  # a signal to stop that comes so soon is of the one obeyed
+
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 Step = Callable[[], object]
 
@@ -43,6 +48,7 @@ def leave(code: int, hung: bool, threads: Threads) -> NoReturn:
     steps = [flush_stdout, flush_stderr]
     if hung:
         steps = [run_atexit, logging.shutdown, *steps]
+    ignore_echoes(threads)
     clean = False
     try:
         clean = tidy_up(threads, steps)
@@ -50,6 +56,37 @@ def leave(code: int, hung: bool, threads: Threads) -> NoReturn:
         if hung or not clean:
             os._exit(code)
     sys.exit(code)
+
+
+def ignore_echoes(threads: Threads) -> None:
+    """
+    Let no signal to stop change the exit code, now that all has stopped.
+
+    A key that is pressed twice, or a supervisor that sends twice, would else have
+    the process killed in its last moments. After `ECHO_SECONDS` it is somebody who
+    waits for an exit that hangs, and the process ends at once. See `deafen` too.
+    """
+    if not threads.in_main_thread():
+        return  # signals are not its affair
+    until = threads.monotonic() + ECHO_SECONDS
+
+    def handle(number: int, _: FrameType | None) -> None:
+        if threads.monotonic() > until:
+            os._exit(128 + number)
+
+    for each in STOPS:
+        signal.signal(each, handle)
+
+
+def deafen() -> None:
+    """
+    Ignore signals to stop; for the last of all that is registered with `atexit`.
+
+    After that Python takes its handlers away, and a signal would kill the process.
+    """
+    with contextlib.suppress(ValueError):  # in a helper, and so nearly at the end
+        for each in STOPS:
+            signal.signal(each, signal.SIG_IGN)
 
 
 def tidy_up(

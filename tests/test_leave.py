@@ -256,3 +256,50 @@ def test_a_step_that_is_stuck_is_told() -> None:
 
     assert not ended
     assert ran == [1]
+
+
+SEND = "os.kill(os.getpid(), signal.SIG{name})"
+
+
+@pytest.mark.parametrize("name", ["INT", "TERM"])
+@pytest.mark.parametrize("when", ["in an exit handler", "at the very end"])
+def test_an_echo_of_the_signal_changes_no_exit_code(name: str, when: str) -> None:
+    """
+    A key pressed twice: the second signal meets a process that is ending well.
+    """
+    send = SEND.format(name=name)
+    ended = run(f"""
+        import os, signal
+        from kinesis.leave import deafen
+        class Last:
+            def __init__(self, send): self.send = send
+            def __del__(self): self.send()
+        def send(kill=os.kill, pid=os.getpid(), number=signal.SIG{name}):
+            kill(pid, number)
+        atexit.register(deafen)
+        if {when == "at the very end"}:
+            sys.last = Last(send)  # goes when the interpreter takes itself apart
+        else:
+            atexit.register(lambda: {send})
+        leave(0, False, threads)
+    """)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_later_signal_ends_an_exit_that_hangs() -> None:
+    """
+    A thread that is no daemon keeps the process: ctrl-c must still end it.
+    """
+    ended = run("""
+        import os, signal
+        from kinesis.leave import ECHO_SECONDS
+        def later():
+            time.sleep(2 * ECHO_SECONDS)
+            os.kill(os.getpid(), signal.SIGINT)
+            threading.Event().wait()
+        threading.Thread(target=later).start()
+        leave(0, False, threads)
+    """)
+
+    assert ended.returncode == 130
