@@ -121,23 +121,27 @@ class Supervisor:
     def end(self, done: Callable[[], object]) -> None:
         """Take the children down, the last started first; call *done* then."""
         self._ended = done
-        if self._thread is None:
+        if self._thread is None or not self.put(End()):  # it never began
             done()
-            return
-        self.put(End())
 
     def _ensure_thread(self) -> None:
-        """Start the thread, unless it runs; in another life on a new inbox."""
+        """
+        Start the thread, unless it runs; in another life on a new inbox.
+
+        Raises:
+            RuntimeError: The system refuses another thread; all is as it was.
+        """
+        threads = self._services.threads
         with self._lock:
-            if self._thread is not None and not self._closed:
+            last = self._thread
+            if last is not None and not self._closed:
                 return
-            if self._closed:
-                self._inbox = self._services.threads.queue()
-                self._closed = False
-            inbox = self._inbox
-            self._thread = self._services.threads.start(
-                lambda: self._run(inbox), f"kinesis:{self.cell.path}"
+            inbox = threads.queue() if self._closed else self._inbox
+            self._thread = threads.start(
+                lambda: self._run(inbox, last), f"kinesis:{self.cell.path}"
             )
+            self._inbox = inbox
+            self._closed = False
 
     def close(self) -> None:
         """End the thread once the inbox is empty; refuse what comes later."""
@@ -223,12 +227,13 @@ class Supervisor:
         if self._closed:
             return False
         inbox.put(happening)
-        if self._is_closed():  # it may have come behind the end: look again
+        if self._is_over(inbox):  # it may have come behind the end: look again
             self._refuse_rest(inbox)
         return True
 
-    def _is_closed(self) -> bool:
-        return self._closed
+    def _is_over(self, inbox: Queue[Happening | None]) -> bool:
+        """Whether nobody reads *inbox* but to its end, or another one is read now."""
+        return self._closed or inbox is not self._inbox
 
     def _refuse_rest(self, inbox: Queue[Happening | None]) -> None:
         """Answer the requests that nobody will decide; several threads may."""
@@ -246,9 +251,11 @@ class Supervisor:
 
     # -- the thread -------------------------------------------------------------------
 
-    def _run(self, inbox: Queue[Happening | None]) -> None:
-        """Decide and act until closed."""
+    def _run(self, inbox: Queue[Happening | None], last: Thread | None) -> None:
+        """Decide and act until closed, but not beside the thread of the *last* life."""
         now = self._services.threads.monotonic
+        if last is not None:
+            last.join()
         while (happening := inbox.get()) is not None:
             self._decide(happening, now())
         self._decide(Close(), now())
