@@ -8,7 +8,6 @@ component: the cell stays the same over restarts and after the end.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Collection
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -92,7 +91,6 @@ class Cell:
         "hung",
         "last",
         "life",
-        "log",
         "name",
         "next_attempt",
         "number",
@@ -155,11 +153,11 @@ class Cell:
         self.restarts = 0
         self.next_attempt: float | None = None  # monotonic moment, while backing off
         self.last: Outcome | None = None  # of the last run or life that ended
-        self.log = _Log(log, {"path": path})
         self._lock = services.threads.lock()
-        self._notes: deque[Note] = deque(maxlen=NOTES_KEPT)
-        self._scheduled: list[Timer] = []  # restarts and shutdowns, by control messages
-        self._waiters: list[tuple[Collection[Stage], Future[Stage]]] = []
+        # No deque, whose first block takes more than half a KiB: it is mostly empty.
+        self._notes: list[Note] = []
+        self._scheduled: tuple[Timer, ...] = ()  # by control messages
+        self._waiters: tuple[tuple[Collection[Stage], Future[Stage]], ...] = ()
 
     def begin_life(self, life: Lifecycle) -> None:
         """Let *life* be the one that is lived here, the first or another one."""
@@ -172,12 +170,19 @@ class Cell:
 
     def note(self, text: str) -> None:
         """Keep one line of why it is where it is."""
-        self._notes.append(Note(self.services.threads.time(), text))
+        notes = self._notes
+        notes.append(Note(self.services.threads.time(), text))
+        if len(notes) >= 2 * NOTES_KEPT:
+            del notes[:-NOTES_KEPT]
 
     def notes(self) -> tuple[Note, ...]:
         """Return the lines, oldest first."""
-        with self._lock:  # not for the deque: `copy` alone may meet an append
-            return tuple(self._notes.copy())
+        return tuple(self._notes[-NOTES_KEPT:])
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose every line carries the path."""
+        return _Log(log, {"path": self.path})
 
     def ended(self, outcome: Outcome) -> None:
         """Keep how a stage ended; note and log what failed."""
@@ -191,12 +196,14 @@ class Cell:
 
     def scheduled(self, timer: Timer) -> None:
         """Remember a restart or shutdown that comes later."""
-        self._scheduled = [t for t in self._scheduled if t.call is not None]
-        self._scheduled.append(timer)
+        with self._lock:
+            waiting = [each for each in self._scheduled if each.call is not None]
+            self._scheduled = (*waiting, timer)
 
     def cancel_scheduled(self) -> None:
         """Forget every restart and shutdown that is scheduled."""
-        scheduled, self._scheduled = self._scheduled, []
+        with self._lock:
+            scheduled, self._scheduled = self._scheduled, ()
         for timer in scheduled:
             timer.cancel()
 
@@ -248,7 +255,7 @@ class Cell:
             return
         with self._lock:
             met = [entry for entry in self._waiters if self._is_over(entry[0])]
-            self._waiters = [entry for entry in self._waiters if entry not in met]
+            self._waiters = tuple(each for each in self._waiters if each not in met)
         for _, future in met:
             future.set_result(stage)
 
@@ -284,7 +291,7 @@ class Cell:
         future: Future[Stage] = Future(self.services.threads, f"'{self.path}' {wanted}")
         entry = (stages, future)
         with self._lock:
-            self._waiters.append(entry)
+            self._waiters += (entry,)
         if self._is_over(stages):
             future.set_result(self.stage)
         try:
@@ -298,8 +305,7 @@ class Cell:
             ) from None
         finally:
             with self._lock:
-                if entry in self._waiters:
-                    self._waiters.remove(entry)
+                self._waiters = tuple(e for e in self._waiters if e is not entry)
         if reached not in stages:
             raise ComponentStoppedError(
                 f"'{self.path}' was torn down before it was {wanted}. "

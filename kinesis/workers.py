@@ -149,6 +149,7 @@ class Worker:
     def _run(self) -> None:
         """Do orders until told to end."""
         self._enter(self)
+        self._enter = _entered  # what the other refers to need not stay
         while (order := self._orders.get()) is not None:
             self.busy = order
             self._perform(order)
@@ -169,3 +170,7 @@ class Worker:
 
     def __repr__(self) -> str:
         return f"<Worker {self.thread.name} {self.busy or 'idle'}>"
+
+
+def _entered(_: Worker) -> None:
+    """Stand for what is run first, once that has run."""

@@ -18,10 +18,14 @@ from kinesis.changes.signals import COMPONENT, SIGNALS, STAGE, STATE
 
 if TYPE_CHECKING:
     from kinesis.changes.delivery import Step
-    from kinesis.changes.subscriptions import Callback, Listener, Seat
+    from kinesis.changes.subscriptions import Callback, Listener, Seat, Wants
     from kinesis.concurrency import Queue, Threads
 
 __all__ = ["Feed", "Node", "Outbox", "Tree"]
+
+Counts = tuple[int, int, int]  # by kind
+
+NONE: Counts = (0, 0, 0)
 
 TellLost = Callable[["Feed", int, int], "Iterator[Step]"]
 
@@ -88,7 +92,7 @@ class Feed:
         self.listening = False
         self.node = node
         # Kept by the delivery thread: who listens, as of which version.
-        self.route: tuple[int, list[Callback], list[Seat]] = (-1, [], [])
+        self.route = _NO_ROUTE
         self._outbox = outbox
         self._sequences = [0, 0, 0]  # by kind
         self._lost: dict[int, _Lost] = {}  # by kind, since the queue was full
@@ -147,6 +151,9 @@ class Feed:
         self.watched = self.listening = False
 
 
+_NO_ROUTE: tuple[int, list[Callback], list[Seat]] = (-1, [], [])  # never current
+
+
 class Node:
     """A path in the tree: the feed there, if any, and who listens."""
 
@@ -167,8 +174,7 @@ class Node:
         self.children: dict[str, Node] = {}
         self.feed: Feed | None = None
         # How many listeners want each kind: from here alone, or from below too.
-        self.shallow = [0, 0, 0]
-        self.deep = [0, 0, 0]
+        self.shallow = self.deep = NONE
         # These two are the delivery thread's own.
         self.listeners: list[Listener] = []
         self.limit = 8  # listeners at which to look for dead ones
@@ -180,9 +186,10 @@ class Node:
 
     def count(self, listener: Listener, difference: int) -> None:
         """Write *listener* down, or strike it out."""
-        counts = self.deep if listener.below else self.shallow
-        for kind, wanted in enumerate(listener.wants):
-            counts[kind] += difference * wanted
+        if listener.below:
+            self.deep = _sum(self.deep, listener.wants, difference)
+        else:
+            self.shallow = _sum(self.shallow, listener.wants, difference)
 
     def ancestors(self) -> Iterator[Node]:
         """Yield the nodes above, the nearest first."""
@@ -219,7 +226,8 @@ class Tree:
             node = self._make(path)
             if node.feed is None:
                 node.feed = Feed(node, self._outbox)
-                self._refresh(node)
+                if self.listeners or any(signal.receivers for signal in SIGNALS):
+                    self._refresh(node)
             return node.feed
 
     def retire(self, path: str) -> Node | None:
@@ -349,7 +357,15 @@ def _walk(top: Node, wanted: list[bool]) -> Iterator[tuple[Node, list[bool]]]:
         yield node, wanted
 
 
-def _either(wanted: list[bool], more: list[int] | list[bool]) -> list[bool]:
+def _sum(counts: Counts, wants: Wants, difference: int) -> Counts:
+    """Return *counts* with *difference* more of each kind that is wanted."""
+    stage, state, component = (
+        count + difference * wanted for count, wanted in zip(counts, wants, strict=True)
+    )
+    return stage, state, component
+
+
+def _either(wanted: list[bool], more: Counts | list[bool]) -> list[bool]:
     """Return, by kind, whether one or the other wants it."""
     return [a or b > 0 for a, b in zip(wanted, more, strict=True)]
 

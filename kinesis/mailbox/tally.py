@@ -115,12 +115,14 @@ class Tally:
         self.busy_seconds_here = 0.0
         self.expired = self.dropped = self.stopped = self.refused = 0
         self.busy_seconds = self.latency_seconds = self.latency_most = 0.0
-        self.latency_buckets = [0] * (len(LATENCY_BOUNDS) + 1)
+        self.latency_buckets: list[int] = []  # empty until the first are counted
         self.latencies: list[float] = []
 
     def fold(self) -> None:
         """Count the latencies that have come together."""
         with self._lock:
+            if not self.latency_buckets:
+                self.latency_buckets = [0] * (len(LATENCY_BOUNDS) + 1)
             latencies = self.latencies[:]
             del self.latencies[: len(latencies)]
             for latency in latencies:
