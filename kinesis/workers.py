@@ -96,6 +96,11 @@ class Order:
         except IndexError:
             return False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended; that may not have been handed on yet."""
+        return self.returned or self.error is not None
+
     def outcome(self) -> Outcome:
         """Return how it ended."""
         if self.returned:

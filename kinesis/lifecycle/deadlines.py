@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 
 from kinesis.cells import Kind
-from kinesis.errors import DeadlineError
+from kinesis.errors import DeadlineError, describe
 from kinesis.lifecycle.machine import Machine
 from kinesis.services import report
 from kinesis.stages import Event as Moves
@@ -46,7 +46,7 @@ class Deadlines(Machine):
 
     def _on_late(self, order: Order) -> None:
         """A hook on the way up, or `tear_down`, outlived its deadline."""
-        if order.abandoned or order.returned or order.error is not None:
+        if order.abandoned or order.is_over:
             return
         if order is self._order and not self._ready_wanted:
             outcome = self._abandon(order, self.cell.start_deadline)
@@ -64,11 +64,13 @@ class Deadlines(Machine):
     def _on_stop_late(self, _: None) -> None:
         """What had to end for the stop has not ended in time."""
         limit = self.cell.stop_deadline
-        late = [*self._parts, *([self._order] if self._order is not None else [])]
+        running = {*self._parts, *([self._order] if self._order is not None else [])}
+        late = {order for order in running if not order.is_over}
         for order in late:
             self._failure = self._abandon(order, limit)
-        self._parts.clear()
-        self._order = None
+        self._parts -= late
+        if self._order in late:
+            self._order = None
         if late:
             self._go(_ABORT.get(self.stage, Moves.FAILED))
 
@@ -79,7 +81,10 @@ class Deadlines(Machine):
         worker = order.worker
         stack = worker.stack() if worker is not None else ""
         self.cell.hung = stack
-        hook = self._what_runs(order, worker)
+        stuck = self._what_runs(order, worker)
+        stuck.abandoned = True
+        self._stuck = (*self._stuck, stuck)
+        hook = self._name_of(stuck)
         path = self.cell.path
         hint = "" if hook != "start" else _STOP_HINT if self._wound else _HINT
         error = DeadlineError(
@@ -97,19 +102,27 @@ class Deadlines(Machine):
         report(logging.ERROR, path, text, hung=True)
         return outcome
 
-    def _what_runs(self, order: Order, worker: Worker | None) -> str:
-        """Name what the stuck thread runs: a hook, or a handler before it."""
+    def _what_runs(self, order: Order, worker: Worker | None) -> Order:
+        """Return what the stuck thread runs: *order*, or one that is before it."""
         busy = worker.busy if worker is not None else None
-        if busy is not None and busy is not order:
-            busy.abandoned = True
-            return busy.hook or self.serving.handler_name()
-        return order.hook or "its messages"
+        return order if busy is None else busy
+
+    def _name_of(self, order: Order) -> str:
+        """Name the hook, or the handler, that is stuck."""
+        return order.hook or self.serving.handler_name()
 
     def _came_back(self, order: Order) -> None:
-        """A hook that was given up on has ended after all."""
-        if order.error is not None:
-            self.cell.ended(order.outcome())
-        self.cell.hung = None
-        text = f"{order.hook or order.stage} came back after it was abandoned"
-        self.cell.note(text)
-        report(logging.WARNING, self.cell.path, text)
+        """What was given up on has ended after all."""
+        cell = self.cell
+        if order not in self._stuck:  # it waited behind what was stuck
+            if order.stage is Stage.TEARING_DOWN:
+                cell.note("tear_down ran late")
+                cell.ended(order.outcome())
+            return
+        self._stuck = tuple(other for other in self._stuck if other is not order)
+        if not self._stuck:
+            cell.hung = None
+        how = f" and raised {describe(order.error)}" if order.error is not None else ""
+        text = f"{order.hook or 'a handler'} came back after it was abandoned{how}"
+        cell.note(text)
+        report(logging.WARNING, cell.path, text, order.error)

@@ -81,6 +81,7 @@ class Machine:
         self._finish_wanted = False
         self._finish_told = False
         self._ready_wanted = False
+        self._stuck: tuple[Order, ...] = ()  # abandoned, and still running
         self._failure: Outcome | None = None
         self._late_timer: Timer | None = None
         self._stopping: Event | None = None
