@@ -155,7 +155,7 @@ class Reloader:
         try:
             old = before.build()
         except ConfigError as error:
-            return _log_failure(path, "bring back", error)
+            return _log_failure(path, "bring it back", error)
         if self._add(root, path, old, before):
             text = "reload: it runs again as it was before"
             report(logging.WARNING, path, text)
@@ -169,7 +169,7 @@ class Reloader:
         except ComponentNotFoundError:
             pass  # it, or what it was in, went before: what was wanted
         except Exception as error:
-            return _log_failure(path, "remove", error)
+            return _log_failure(path, "remove it", error)
         self.running = without(self.running, path)
         return True
 
@@ -181,7 +181,7 @@ class Reloader:
         try:
             root[container].add(component)
         except Exception as error:
-            return _log_failure(path, "add", error)
+            return _log_failure(path, "add it", error)
         self.running = placed(self.running, path, plan)
         return True
 
@@ -205,7 +205,7 @@ def _in_file_order(
 
 def _log_failure(path: str, what: str, error: Exception) -> bool:
     """Log that one step did not work; return False."""
-    text = f"reload: cannot {what} it: {describe(error)}"
+    text = f"reload: cannot {what}: {describe(error)}"
     expected = isinstance(error, KinesisError)
     report(logging.ERROR, path, text, None if expected else error)
     return False

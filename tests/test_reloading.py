@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from kinesis import Component, Container, Runtime, field
 from kinesis.config import ComponentPlan, Plan, difference
-from kinesis.errors import ComponentNotFoundError
+from kinesis.errors import ComponentNotFoundError, ConfigError, WaitTimeoutError
 from kinesis.reloading import Reloader, placed, runtime_from_file, without
+from kinesis.stages import Stage
 from tests.programs import PATIENCE, running
 
 PARTS = '''\
@@ -367,6 +368,133 @@ def test_a_program_that_has_stopped_is_left_alone(
         "/app",
         "not reloaded: the program stops",
     )
+
+
+class FakeRoot:
+    """Stands for a root that runs; what it is asked to do fails."""
+
+    path = "/app"
+
+    def __init__(self, error: Exception | None, stage: Stage = Stage.STARTED) -> None:
+        self.error = error
+        self.stage = stage
+        self.asked: list[str] = []
+
+    def wait_for(self, _: Stage) -> None:
+        """Return at once."""
+
+    def __getitem__(self, path: str) -> FakeRoot:
+        return self
+
+    def remove(self, name: str) -> None:
+        """Fail, if it should."""
+        self.asked.append(f"remove {name}")
+        if self.error is not None:
+            raise self.error
+
+    def add(self, component: Component) -> None:
+        """Fail, if it should."""
+        self.asked.append(f"add {component.name}")
+        if self.error is not None:
+            raise self.error
+
+
+def test_what_does_not_stop_is_not_replaced(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    It hangs, and keeps its name; the next reload tries again.
+    """
+    program = Running(file)
+    root: Any = FakeRoot(WaitTimeoutError("'/app/box/two' did not stop"))
+    file.write_text(FILE.replace("size: 2", "size: 3"))
+
+    program.reloader(root)
+    program.reloader(root)
+
+    assert root.asked == ["remove two", "remove two"]
+    assert ("/app", f"reloaded {file}: 1 failed") in said(caplog, logging.ERROR)
+
+
+def test_an_error_nobody_thought_of_is_logged_with_its_traceback(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    One step that ends so is like any other that fails.
+    """
+    program = Running(file)
+    root: Any = FakeRoot(ZeroDivisionError("nobody thought of it"))
+    file.write_text(FILE + "  - {name: new, type: 'reloadable:Part'}\n")
+
+    program.reloader(root)
+    first = caplog.records[0]
+
+    assert vars(first)["path"] == "/app/new"
+    assert first.exc_info is not None
+    assert first.exc_info[1] is root.error
+
+
+def test_the_steps_end_when_the_program_stops(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    A stop in the middle of a reload: no line for each step that is left.
+    """
+    caplog.set_level(logging.INFO, "kinesis")
+    program = Running(file)
+    root: Any = FakeRoot(None, Stage.STOPPING)
+    file.write_text(FILE.replace("name: last", "name: other"))
+
+    program.reloader(root)
+
+    assert root.asked == []
+    assert said(caplog, logging.INFO) == [
+        ("/app", "reload cut short: the program stops")
+    ]
+
+
+def test_a_reload_that_breaks_raises_nothing(
+    file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It runs on a thread of its own: nobody could catch what it raises.
+    """
+
+    def load(_: object) -> Plan:
+        raise MemoryError("no room")
+
+    program = Running(file)
+    monkeypatch.setattr("kinesis.reloading.load", load)
+
+    program.reloader(FakeRoot(None))  # type: ignore[arg-type]  # a fake
+
+    assert said(caplog, logging.ERROR) == [
+        ("/app", "not reloaded, and nothing is changed")
+    ]
+
+
+def test_where_the_old_one_cannot_be_built_again_it_stays_away(
+    program: Running, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Its constructor worked once; now it does not, and that is logged.
+    """
+    build = ComponentPlan.build
+
+    def no_more(plan: ComponentPlan) -> Component:
+        if plan.config.get("size") == 2:
+            raise ConfigError("no more of these", faults=())
+        return build(plan)
+
+    monkeypatch.setattr(ComponentPlan, "build", no_more)
+
+    program.reload(("size: 2", "size: 14"))
+
+    assert "two" not in program.runtime["/app/box"]
+    assert (
+        "/app/box/two",
+        "reload: cannot bring it back: ConfigError: no more of these",
+    ) in said(caplog, logging.ERROR)
 
 
 # -- the books ----------------------------------------------------------------------
