@@ -38,6 +38,9 @@ from kinesis.web.answers import (
 )
 from kinesis.web.calls import busy, run_route
 from kinesis.web.channels import TRACE_KEY
+from kinesis.web.events import Events
+from kinesis.web.metrics import Metrics
+from kinesis.web.openapi import OpenAPI
 from kinesis.web.parsing import fault_of_path
 from kinesis.web.resources import Resource
 from kinesis.web.routes import (
@@ -50,6 +53,8 @@ from kinesis.web.routes import (
     table_of,
 )
 from kinesis.web.security import SAFE, Guard
+from kinesis.web.server import Load
+from kinesis.web.tally import Tally
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -80,7 +85,19 @@ class Application:
         self.guard = Guard() if guard is None else guard
         self.carrier = carrier
         self.extra = ExtraRoutes(root.services.threads)
-        self.pages: dict[str, Page] = Admin(root, self.extra).pages()
+        self.tally = Tally(root.services.threads)
+        where = root if carrier is None else carrier
+        self.events = Events(root, where.path)
+        self.load: Callable[[], Load] = Load  # of the server, once there is one
+        self.pages: dict[str, Page] = {
+            **Admin(root, self.extra).pages(),
+            "/-/events": self.events.page,
+            "/-/openapi.json": OpenAPI(root, self.extra, self.guard).page,
+            "/-/metrics": Metrics(
+                root, self.tally, lambda: self.load(), lambda: self.events.hub.readers
+            ).page,
+        }
+        self._now = root.services.threads.monotonic
         self.sensitive = {"/-/threads"}
 
     # -- routes of no component ---------------------------------------------------
@@ -136,11 +153,13 @@ class Application:
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         """Answer a request; the interface of WSGI."""
+        began = self._now()
         trace = tracing.begin(environ)
         environ[TRACE_KEY] = trace.id
         context = Context()  # of this request alone: threads are used again
         answer = context.run(self._answer, environ, trace)
         tracing.give_back(answer.headers, trace, environ)
+        self.tally.add(environ["REQUEST_METHOD"], answer.status, self._now() - began)
         return emit(answer, environ, start_response, context)
 
     def _answer(self, environ: WSGIEnvironment, trace: Trace) -> Answer:

@@ -118,6 +118,7 @@ class HTTP(Component):
         door = _Door(server, self.stop_delay)
         server.start()
         try:
+            self.app.load = lambda: server.load
             doors.add(door)
             with self.edit():
                 self.address = server.address
@@ -125,6 +126,7 @@ class HTTP(Component):
         finally:
             doors.remove(door)
             server.stop(self.stop_deadline * STOP_SHARE)
+            self.app.events.stop()
 
 
 class _Door:

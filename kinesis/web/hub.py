@@ -126,6 +126,10 @@ class Hub:
         self._jobs.put(partial(self._publish, topic, data, event))
         return True
 
+    def skip(self) -> None:
+        """Note that events are missing here: readers get a ``gap``, now or later."""
+        self._jobs.put(self._break_off)
+
     def open(
         self,
         environ: Mapping[str, Any],
@@ -221,17 +225,21 @@ class Hub:
     def _publish(self, topic: str, data: str, kind: str | None) -> None:
         """Number the event, keep it for a while, send it."""
         if self._lossy:
-            self._lossy = False
-            self._history.clear()
-            self._history_bytes = 0
-            self._last += 1  # for what is missing, so that replays miss it too
-            self._send_all(self._gap())
+            self._break_off()
         self._last += 1
         wire = format_event(data, event=kind, id=f"{self._boot}-{self._last}")
         event = Event(self._last, topic, wire)
         self._remember(event)
         for stream, wants in list(self._readers.items()):
             self._send(stream, wants, event)
+
+    def _break_off(self) -> None:
+        """Forget what came before the gap, and tell of it."""
+        self._lossy = False
+        self._history.clear()
+        self._history_bytes = 0
+        self._last += 1  # for what is missing, so that replays miss it too
+        self._send_all(self._gap())
 
     def _remember(self, event: Event) -> None:
         """Keep *event*; forget the oldest beyond the bound."""

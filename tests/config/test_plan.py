@@ -251,7 +251,7 @@ components:
         "1:1: expected a key of the program; got 'nam'. Did you mean 'name'?",
         "2:11: expected one of one-for-one, rest-for-one, one-for-all for 'strategy';"
         " got 'one-for-al'. Did you mean 'one-for-all'?",
-        "4:8: expected a key of http; got 'hots'. Did you mean 'host'?",
+        "4:8: expected a key of http; got 'hots'. Did you mean 'hosts'?",
         "7:11: expected a class in 'parts'; got 'Countr'. Did you mean 'Counter'?",
         found[9],
         "10:21: expected one of never, on-failure, always for 'when';"
