@@ -17,6 +17,7 @@ import attrs
 from kinesis.component import Component, overridden_hooks
 from kinesis.concurrency import Future, Thread
 from kinesis.errors import ComponentStoppedError, WaitTimeoutError, describe
+from kinesis.restarts import Override
 from kinesis.services import Services, report
 from kinesis.stages import Outcome, Stage
 
@@ -55,7 +56,7 @@ class Report:
     kind: Kind
     run: int
     outcome: Outcome | None = None
-    again_after: float | None = None  # what `restart_after` of the component said
+    again_after: Override = None  # what `restart_after` of the component said
 
 
 @attrs.frozen

@@ -121,10 +121,11 @@ class Component(Declared):
 
     def restart_after(self, outcome: Outcome) -> float | None:
         """
-        Return the seconds to wait before a restart, or None for none.
+        Return the seconds to wait before a restart, or None for no restart.
 
         Override it to decide instead of the `restart` policy, whose limit holds
-        all the same. It runs on the component's thread, after a run has ended.
+        all the same. It is asked when `pre_start` or `start` has raised, on the
+        component's thread; if it raises itself, the policy decides.
         """
         raise StageError("restart_after is only asked when a subclass overrides it")
 

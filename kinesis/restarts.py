@@ -67,9 +67,9 @@ class Backoff:
             chance: From 0.0 to 1.0; where in the range of *jitter* to be.
         """
         try:
-            plain = self.first * self.factor ** (attempt - 1)
-        except OverflowError:
-            plain = self.most
+            plain = self.first * float(self.factor) ** (attempt - 1)
+        except OverflowError:  # of the power alone: nothing times that is nothing
+            plain = self.most if self.first else 0.0
         wait = min(plain, self.most) * (1 + self.jitter * (2 * chance - 1))
         return max(0.0, wait)
 
@@ -125,6 +125,27 @@ class LetBe:
 
 Answer = Again | GiveUp | LetBe
 
+Override = float | LetBe | None
+"""What a component's own `restart_after` said: seconds, or that it be let be; None:
+it has none, so the policy decides."""
+
+
+def override_from(said: object) -> float | LetBe:
+    """
+    Return what *said*, the value that a `restart_after` returned, means.
+
+    Raises:
+        TypeError: It is neither a number nor None.
+        ValueError: It is not finite.
+    """
+    if said is None:
+        return LetBe()
+    if isinstance(said, bool) or not isinstance(said, int | float):
+        raise TypeError(f"restart_after must return seconds or None, not {said!r}")
+    if not abs(said) < float("inf"):
+        raise ValueError(f"restart_after must return finite seconds, not {said!r}")
+    return max(0.0, float(said))
+
 
 @attrs.frozen
 class History:
@@ -150,7 +171,7 @@ def answer(
     now: float,
     failed: bool,
     chance: float | None = None,
-    override: float | None = None,
+    override: Override = None,
 ) -> tuple[Answer, History]:
     """
     Decide what follows an end at *now*, and return the history after it.
@@ -161,11 +182,13 @@ def answer(
         now: Seconds, on the clock of *history*.
         failed: Whether it ended otherwise than by itself or by hand.
         chance: For the jitter, 0.0 to 1.0; None takes a random one.
-        override: Seconds that the component itself asked for (`restart_after`),
-            used instead of the backoff; the limit holds all the same.
+        override: What the component itself asked for, used instead of the policy's
+            words and waits; the limit holds all the same.
 
     Source: the sliding window is Erlang/OTP's ``supervisor:add_restart/1``.
     """
+    if isinstance(override, LetBe):
+        return override, history
     if override is None and not policy.wants(failed):
         return LetBe(), history
     recent = tuple(at for at in history.moments if now - at < policy.window)
@@ -176,5 +199,4 @@ def answer(
     if chance is None:
         chance = random.random()  # spreads load, guards no secret
     seconds = policy.backoff.wait(row, chance) if override is None else override
-    after = History(moments=(*recent, now), row=row, started=None)
-    return Again(max(0.0, seconds), row), after
+    return Again(seconds, row), History((*recent, now), row)

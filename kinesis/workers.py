@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from kinesis.concurrency import Thread, Threads
+from kinesis.restarts import Override
 from kinesis.stages import Outcome, Result, Stage
 from kinesis.timers import Timer
 
@@ -49,7 +50,7 @@ class Order:
         stage: Stage,
         hooks: Sequence[Hook],
         on_end: Callable[[Order], object],
-        on_failure: Callable[[Order], float | None] | None = None,
+        on_failure: Callable[[Order], Override] | None = None,
     ) -> None:
         self.stage = stage
         self.hooks = tuple(hooks)
@@ -63,7 +64,7 @@ class Order:
         self.returned = False
         self.skipped = False
         self.error: BaseException | None = None
-        self.again_after: float | None = None
+        self.again_after: Override = None  # what *on_failure* returned
         self.abandoned = False
         self.timer: Timer | None = None
         self.worker: Worker | None = None

@@ -14,6 +14,7 @@ from kinesis.component import Component
 from kinesis.concurrency import Event, Thread
 from kinesis.inside import Inside
 from kinesis.life import CURRENT
+from kinesis.restarts import Override, override_from
 from kinesis.services import log, report
 from kinesis.serving import Serving
 from kinesis.stages import HOOKS, Outcome, Stage, advance
@@ -255,12 +256,12 @@ class Machine:
 
         return run
 
-    def _ask_again(self, order: Order) -> float | None:
+    def _ask_again(self, order: Order) -> Override:
         """Ask the component's own `restart_after`; on its thread, after a raise."""
         if order.stage is not Stage.STARTING:
             return None
         try:
-            return self.component.restart_after(order.outcome())
+            return override_from(self.component.restart_after(order.outcome()))
         except BaseException as error:
             text = "restart_after failed: the component's policy decides instead"
             report(logging.ERROR, self.cell.path, text, error)
@@ -303,7 +304,7 @@ class Machine:
         self,
         kind: Kind,
         outcome: Outcome | None = None,
-        again_after: float | None = None,
+        again_after: Override = None,
     ) -> None:
         """Report to whoever decides; without anybody, a failure ends the life."""
         cell = self.cell

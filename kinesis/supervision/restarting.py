@@ -69,15 +69,22 @@ class Restarting(Ledger):
                 self._do(Say(cell, text, True))
                 self._give_up(child, event.outcome or last_outcome(cell))
             case LetBe():
-                self._let_be(child, failed, event.outcome)
+                asked = "its policy" if event.again_after is None else "restart_after"
+                self._let_be(child, failed, event.outcome, asked)
 
-    def _let_be(self, child: Child, failed: bool, outcome: Outcome | None) -> None:
-        """It ended, and no restart is asked for."""
+    def _let_be(
+        self,
+        child: Child,
+        failed: bool,
+        outcome: Outcome | None,
+        asked: str = "its policy",
+    ) -> None:
+        """It ended, and *asked* asks for no restart."""
         child.finished = not failed
         child.failure = outcome
         child.status = Status.STOPPING
         if failed:
-            self._do(Say(child.cell, "failed: its policy asks for no restart", True))
+            self._do(Say(child.cell, f"failed: {asked} asks for no restart", True))
             self._do(Tell(Do.FAIL, child.cell))
         else:
             self._do(Say(child.cell, "finished by itself"))
