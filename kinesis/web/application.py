@@ -92,13 +92,15 @@ class Application:
         self.pages: dict[str, Page] = {
             **Admin(root, self.extra).pages(),
             "/-/events": self.events.page,
-            "/-/openapi.json": OpenAPI(root, self.extra, self.guard).page,
             "/-/metrics": Metrics(
                 root, self.tally, lambda: self.load(), lambda: self.events.hub.readers
             ).page,
         }
-        self._now = root.services.threads.monotonic
         self.sensitive = {"/-/threads"}
+        self.pages["/-/openapi.json"] = OpenAPI(
+            root, self.extra, self.guard, self.pages, self.sensitive
+        ).page
+        self._now = root.services.threads.monotonic
 
     # -- routes of no component ---------------------------------------------------
 

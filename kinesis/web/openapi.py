@@ -1,58 +1,42 @@
 """
 ``/-/openapi.json``: what may be asked for, as it is now (OpenAPI 3.1).
 
-Made anew for each request, from the tree: what it says is mounted is, at that
-moment.
+It is made anew for each request, from the tree, and so is never out of date. With
+1 000 components of 50 classes that takes about 50 ms, for a page that tools read
+once; there is nothing cheap that would tell whether an older one still holds,
+since a component may add a handler to itself at any time.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from kinesis.cells import Cell
 from kinesis.reports import all_cells
-from kinesis.routing import VARIABLE, Route
-from kinesis.web import schemas as shapes
-from kinesis.web.answers import JSON, Answer, json_answer
-from kinesis.web.bodies import MERGE_PATCH
-from kinesis.web.problems import MEDIA_TYPE
+from kinesis.web import openapi_items, openapi_pages, openapi_routes
+from kinesis.web.answers import Answer, json_answer
+from kinesis.web.openapi_items import Items
+from kinesis.web.openapi_parts import BEARER, Part, components, text_of
+from kinesis.web.openapi_routes import Routes, by_template, template_of
+from kinesis.web.openapi_schemas import Schemas, unique_name
 from kinesis.web.resources import STEERING, message_types
 from kinesis.web.routes import Endpoint, ExtraRoutes, is_up, path_of, table_of
-from kinesis.web.schemas import Schema, Schemas
-from kinesis.web.security import SAFE, Guard
+from kinesis.web.security import Guard
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 VERSION = "3.1.0"
 
-PROBLEM: Schema = {
-    "type": "object",
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "instance": {"type": "string"},
-    },
-    "required": ["type", "title", "status", "detail", "instance"],
-}
+DESCRIPTION = """\
+Every component is a resource at its path, in lower case. Errors are problem
+documents (RFC 9457). Each answer has a `traceparent`, that of the request if it
+has one."""
 
-IF_MATCH: Schema = {
-    "name": "If-Match",
-    "in": "header",
-    "required": True,
-    "description": "The ETag of the state that you have seen.",
-    "schema": {"type": "string", "pattern": r'^"[\x21\x23-\x7e]*"$'},
-}
-IF_NONE_MATCH: Schema = {
-    "name": "If-None-Match",
-    "in": "header",
-    "description": "The ETag that you have: 304 if it is still so.",
-    "schema": {"type": "string", "pattern": r'^"[\x21\x23-\x7e]*"$'},
-}
+ITEMS = "#/components/pathItems/"
 
 
 class OpenAPI:
@@ -60,240 +44,226 @@ class OpenAPI:
     Describes one application.
 
     Args:
+        root: The tree that it serves.
+        extra: Its routes that belong to no component.
         guard: Says whether a token is needed.
+        pages: The runtime's own, by path; those that are there when asked.
+        sensitive: The paths of those that need the token as well.
     """
 
-    def __init__(self, root: Cell, extra: ExtraRoutes, guard: Guard) -> None:
+    def __init__(
+        self,
+        root: Cell,
+        extra: ExtraRoutes,
+        guard: Guard,
+        pages: Collection[str],
+        sensitive: Collection[str],
+    ) -> None:
         self._root = root
         self._extra = extra
         self._guard = guard
+        self._pages = pages
+        self._sensitive = sensitive
 
     def page(self, environ: WSGIEnvironment) -> Answer:
         """Show the document."""
-        return json_answer(self.document())
+        made = document(
+            self._root,
+            extra=self._extra.endpoints(),
+            pages=self._pages,
+            sensitive=self._sensitive,
+            secured=self._guard.token is not None,
+        )
+        return json_answer(made)
 
-    def document(self) -> Schema:
-        """Return the document, for what is mounted now."""
-        cells = list(all_cells(self._root))
-        known = Schemas(_types_in(cells))
-        named = _Named(known)
-        paths: Schema = dict(_own_pages())
-        for cell in cells:
-            for path, item in self._of_component(cell, named):
-                paths.setdefault(path, item)
-        for endpoint in self._extra.endpoints():
-            _add_route(paths, endpoint.prefix, endpoint)
-        if self._guard.token is not None:
-            _secure(paths)
-        return {
-            "openapi": VERSION,
-            "info": {
-                "title": self._root.name,
-                "description": "The components of a running program.",
-                "version": "1",
-            },
-            "paths": paths,
-            "components": {
-                "schemas": {**known.shared, **named.made, "problem": PROBLEM},
-                "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            },
-        }
 
-    def _of_component(self, cell: Cell, named: _Named) -> Iterator[tuple[str, Schema]]:
-        """Yield the paths of a component: its own, its messages, its routes."""
-        base = path_of(cell)
-        yield base, _resource(cell, named)
-        for name, kind in message_types(cell).items():
-            yield f"{base}/-/messages/{name}", {"post": _send(name, kind, named)}
+def document(
+    root: Cell,
+    *,
+    title: str | None = None,
+    version: str = "1",
+    extra: Iterable[Endpoint] = (),
+    pages: Collection[str] = (),
+    sensitive: Collection[str] = (),
+    secured: bool = False,
+    servers: Iterable[str] = (),
+) -> dict[str, Any]:
+    """
+    Return the document of the tree below *root*, as it is now.
+
+    Args:
+        title: The root's name by default.
+        version: Of the program.
+        extra: Routes that belong to no component.
+        pages: Paths of the runtime's own.
+        sensitive: Those of them that need the token as well.
+        secured: Whether what changes something needs a token.
+        servers: Addresses; by default, where the document comes from.
+
+    Thread safety: any thread may call it, while components come and go.
+    """
+    cells = list(all_cells(root))
+    extra = list(extra)
+    made = _Document(Schemas(_types_in(cells, extra)), secured)
+    for path in pages:
+        needs_token = secured and path in sensitive
+        made.paths[path] = openapi_pages.page(path, secured=needs_token)
+    for cell in cells:
+        made.add_component(cell)
+    made.add_extra(extra)
+    found: dict[str, Any] = {
+        "openapi": VERSION,
+        "info": {
+            "title": root.name if title is None else title,
+            "version": version,
+            "description": DESCRIPTION,
+        },
+    }
+    if listed := list(servers):
+        found["servers"] = [{"url": url} for url in listed]
+    return {**found, **made.rest()}
+
+
+@attrs.define(eq=False)
+class _Document:
+    """A document that is being made."""
+
+    schemas: Schemas
+    secured: bool
+    paths: dict[str, Part] = attrs.field(factory=dict)
+    items: dict[str, Part] = attrs.field(factory=dict)
+    tags: dict[str, str] = attrs.field(factory=dict)
+    parts: Part = attrs.field(factory=components)
+    _below: dict[str, Part] = attrs.field(factory=dict)
+    _messages: dict[type, Part] = attrs.field(factory=dict)
+    _classes: dict[type, _Class] = attrs.field(factory=dict)
+    _tag_of: dict[type, str] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.schemas.definitions |= {**self.parts["schemas"], **openapi_pages.SCHEMAS}
+        made = Items(self.schemas, self.secured).steering()
+        self._below = {word: self._keep(word, item) for word, item in made.items()}
+
+    def _keep(self, name: str, item: Part, module: str = "") -> Part:
+        """Keep a path item among the components; return a reference to it."""
+        name = unique_name(name, self.items, module)
+        self.items[name] = item
+        return {"$ref": ITEMS + name}
+
+    # -- components -------------------------------------------------------------
+
+    def add_component(self, cell: Cell) -> None:
+        """Add the paths of a component."""
+        base, paths = path_of(cell), self.paths
+        known = self._class_of(type(cell.component), is_root=cell.parent is None)
+        paths[base] = known.resource
         if cell.parent is not None:
             for word in STEERING:
-                text = f"{word.capitalize()} '{cell.path}', and wait for that."
-                operation = _operation(text, {"200": DONE, "202": ASKED})
-                yield f"{base}/-/{word}", {"post": operation}
-        routes: Schema = {}
-        for endpoint in table_of(type(cell.component)).endpoints if is_up(cell) else ():
-            _add_route(routes, base, endpoint)
-        yield from routes.items()
+                paths[f"{base}/-/{word}"] = self._below[word]
+        paths[f"{base}/-/messages"] = self._below["messages"]
+        for name, kind in message_types(cell).items():
+            paths[f"{base}/-/messages/{name}"] = self._message(kind)
+        if is_up(cell):
+            for template, item in known.routes:
+                paths[base + template] = item
+
+    def _class_of(self, cls: type, *, is_root: bool) -> _Class:
+        """Return the path items of a component class, made once."""
+        known = self._classes.get(cls)
+        if known is None:
+            known = self._classes[cls] = self._new_class(cls)
+        if not is_root:
+            return known
+        item = self.items[known.resource["$ref"].removeprefix(ITEMS)]
+        resource = {key: each for key, each in item.items() if key != "delete"}
+        return attrs.evolve(known, resource=resource)
+
+    def _new_class(self, cls: type) -> _Class:
+        """Return the path items of a component class."""
+        tag, routes = self._tag(cls), Routes(self.schemas, self.secured)
+        item = Items(self.schemas, self.secured).component(cls, tag)
+        return _Class(
+            self._keep(tag, item, cls.__module__),
+            [
+                (path, self._keep(f"{tag}{path}", routes.item(path, same, tag)))
+                for path, same in by_template(table_of(cls).endpoints).items()
+            ],
+        )
+
+    def _tag(self, cls: type) -> str:
+        """Return the word by which operations of a class are found."""
+        tag = self._tag_of.get(cls)
+        if tag is None:
+            taken = {**self.tags, **dict.fromkeys(RESERVED)}
+            tag = self._tag_of[cls] = unique_name(cls.__name__, taken, cls.__module__)
+            self.tags[tag] = text_of(cls.__doc__)[0]
+        return tag
+
+    def _message(self, kind: type) -> Part:
+        """Return the path item of a message, made once."""
+        item = self._messages.get(kind)
+        if item is None:
+            made = Items(self.schemas, self.secured).message(kind)
+            name = f"messages.{kind.__name__}"
+            item = self._messages[kind] = self._keep(name, made, kind.__module__)
+        return item
+
+    # -- the rest ---------------------------------------------------------------
+
+    def add_extra(self, endpoints: list[Endpoint]) -> None:
+        """Add the routes of no component, where no component has its own."""
+        routes = Routes(self.schemas, self.secured)
+        by_prefix: dict[str, list[Endpoint]] = {}
+        for endpoint in endpoints:
+            by_prefix.setdefault(endpoint.prefix, []).append(endpoint)
+        for prefix, below in by_prefix.items():
+            start, _ = template_of(prefix)
+            for path, same in by_template(below).items():
+                item = routes.item(path, same, "others")
+                self.paths.setdefault(start + path, item)
+
+    def rest(self) -> dict[str, Any]:
+        """Return all of the document but its head."""
+        self.parts["schemas"] = self.schemas.definitions
+        self.parts["pathItems"] = self.items
+        found: dict[str, Any] = {"paths": self.paths, "components": self.parts}
+        if self.secured:
+            scheme = {"type": "http", "scheme": "bearer"}
+            self.parts["securitySchemes"] = {BEARER: scheme}
+        found["tags"] = [
+            {"name": name, **({"description": text} if text else {})}
+            for name, text in self.tags.items()
+        ]
+        return found
 
 
-class _Named:
-    """The schemas of component classes, each made once, under a name of its own."""
-
-    def __init__(self, known: Schemas) -> None:
-        self.known = known
-        self.made: Schema = {}
-        self._names: dict[tuple[type, str], str] = {}
-
-    def ref(self, cls: type, use: str) -> Schema:
-        """Return a reference to the schema of *cls* for one *use*."""
-        name = self._names.get((cls, use))
-        if name is None:
-            name = f"{use}.{cls.__name__}"
-            while name in self.made:
-                name += "_"
-            self._names[cls, use] = name
-            self.made[name] = self._make(cls, use)
-        return {"$ref": f"#/components/schemas/{name}"}
-
-    def _make(self, cls: type, use: str) -> Schema:
-        match use:
-            case "put":
-                return shapes.put(cls, self.known)
-            case "patch":
-                return shapes.patch(cls, self.known)
-        return shapes.shown(cls, self.known, is_container=use == "container")
+RESERVED = (
+    openapi_pages.TAG,
+    openapi_items.MESSAGES,
+    openapi_items.STEERING,
+    "others",
+)
 
 
-def _types_in(cells: Iterable[Cell]) -> Iterator[Any]:
-    """Yield the types of all fields, messages and replies."""
+@attrs.frozen
+class _Class:
+    """References to the path items of a component class."""
+
+    resource: Part
+    routes: list[tuple[str, Part]]
+
+
+def _types_in(cells: list[Cell], extra: list[Endpoint]) -> Iterator[Any]:
+    """Yield the types of all fields, messages, replies and answers."""
     seen: set[type] = set()
     for cell in cells:
-        for kind in message_types(cell).values():
-            yield kind
-            yield shapes.reply_type(kind)
         cls: type = type(cell.component)
         if cls not in seen:
             seen.add(cls)
-            yield from shapes.field_types(cls)
-
-
-# -- operations ----------------------------------------------------------------------
-
-
-def _json(schema: Schema, text: str) -> Schema:
-    """Return a response with JSON."""
-    return {"description": text, "content": {JSON: {"schema": schema}}}
-
-
-DONE = _json({"type": "object"}, "It is done.")
-ASKED = _json({"type": "object"}, "It takes long, and goes on.")
-REFUSED: Schema = {
-    "description": "Why not.",
-    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/problem"}}},
-}
-
-
-def _operation(summary: str, responses: Schema, **more: Any) -> Schema:
-    """Return an operation that may be refused with a problem document."""
-    return {"summary": summary, **more, "responses": {**responses, "default": REFUSED}}
-
-
-def _body(schema: Schema, *kinds: str) -> Schema:
-    """Return what a request has to send."""
-    content = {kind: {"schema": schema} for kind in kinds}
-    return {"required": True, "content": content}
-
-
-def _resource(cell: Cell, named: _Named) -> Schema:
-    """Return the operations on a component itself."""
-    cls: type = type(cell.component)
-    use = "component" if cell.supervisor is None else "container"
-    seen = _json(named.ref(cls, use), "Its state, and where it is in its life.")
-    changed = _json(named.ref(cls, "component"), "Its state after the change.")
-    item: Schema = {
-        "get": _operation(
-            f"Show '{cell.path}'.",
-            {"200": seen, "304": {"description": "You have it."}},
-            parameters=[IF_NONE_MATCH],
-        ),
-        "put": _operation(
-            f"Set all fields of '{cell.path}'.",
-            {"200": changed},
-            parameters=[IF_MATCH],
-            requestBody=_body(named.ref(cls, "put"), JSON),
-        ),
-        "patch": _operation(
-            f"Set some fields of '{cell.path}'.",
-            {"200": changed},
-            parameters=[IF_MATCH],
-            requestBody=_body(named.ref(cls, "patch"), MERGE_PATCH, JSON),
-        ),
-    }
-    if cell.parent is not None:
-        item["delete"] = _operation(
-            f"Stop and remove '{cell.path}'.",
-            {"204": {"description": "It is gone."}, "202": ASKED},
-        )
-    return item
-
-
-def _send(name: str, kind: type, named: _Named) -> Schema:
-    """Return the operation that sends a message."""
-    reply = named.known.of(shapes.reply_type(kind))
-    text = (inspect.getdoc(kind) or "").partition("\n")[0]
-    return _operation(
-        text or f"Send {name}.",
-        {"200": _json(reply, "What its handler returned.")},
-        requestBody=_body(named.known.of(kind), JSON),
-    )
-
-
-def _add_route(paths: Schema, base: str, endpoint: Endpoint) -> None:
-    """Add the operations of a route, its path with variables in braces."""
-    route = endpoint.route
-    path = base + VARIABLE.sub(lambda found: f"{{{found['name']}}}", route.rule)
-    item = paths.setdefault(path, {})
-    for method in route.methods:
-        if method not in {"HEAD", "OPTIONS"}:
-            item.setdefault(method.lower(), _route(endpoint.function, route))
-
-
-def _route(function: Any, route: Route) -> Schema:
-    """Return the operation of a route: what it answers is the method's own."""
-    text = (inspect.getdoc(function) or "").partition("\n")[0]
-    parameters = [
-        {
-            "name": found["name"],
-            "in": "path",
-            "required": True,
-            "schema": shapes.variable(found["kind"]),
-        }
-        for found in VARIABLE.finditer(route.rule)
-    ]
-    answered = {"default": {"description": "What the method answers."}}
-    operation: Schema = {"summary": text or route.name, "responses": answered}
-    if parameters:
-        operation["parameters"] = parameters
-    if route.public:
-        operation["security"] = []
-    return operation
-
-
-def _own_pages() -> Iterator[tuple[str, Schema]]:
-    """Yield the runtime's own pages."""
-    anything: Schema = {"type": "object"}
-    for path, text in (
-        ("/", "Say where everything is."),
-        ("/-/live", "Whether the process answers."),
-        ("/-/ready", "Whether every component is up."),
-        ("/-/tree", "All components."),
-        ("/-/routes", "All routes."),
-        ("/-/threads", "The stacks of all threads."),
-        ("/-/openapi.json", "This document."),
-    ):
-        yield path, {"get": _operation(text, {"200": _json(anything, text)})}
-    metrics = {"description": "Numbers.", "content": {"text/plain": {"schema": {}}}}
-    yield "/-/metrics", {"get": _operation("For Prometheus.", {"200": metrics})}
-    events = {
-        "description": "Events, for as long as you listen.",
-        "content": {"text/event-stream": {"schema": {}}},
-    }
-    below: Schema = {
-        "name": "path",
-        "in": "query",
-        "description": "The component at or below which the changes are.",
-        "schema": {"type": "string"},
-    }
-    operation = _operation(
-        "All changes, as they come.", {"200": events}, parameters=[below]
-    )
-    yield "/-/events", {"get": operation}
-
-
-def _secure(paths: Schema) -> None:
-    """Say where the token is needed."""
-    for path, item in paths.items():
-        for method, operation in item.items():
-            changes = method.upper() not in SAFE
-            if changes or path == "/-/threads":
-                operation.setdefault("security", [{"token": []}])
+            yield from openapi_items.types_of(cls)
+            yield from openapi_routes.types_of(table_of(cls).endpoints)
+        for kind in message_types(cell).values():
+            if kind not in seen:
+                seen.add(kind)
+                yield from openapi_items.types_of_message(kind)
+    yield from openapi_routes.types_of(extra)
