@@ -110,7 +110,8 @@ class ContainerRef(Ref[C]):
         Components come up one after another, in the order added, by how many
         threads ever. An add from inside a hook comes up at once if the activation
         in its way waits for that hook. To a container that has not begun, the
-        component comes up with it, and this returns at once.
+        component comes up with it, and this returns at once. What is refused was
+        never in it, and may be added elsewhere.
 
         Args:
             timeout: Seconds; None waits for as long as those before take.
@@ -126,7 +127,7 @@ class ContainerRef(Ref[C]):
         inside = self._cell.services.inside()
         node = inside.node if inside is not None else None
         cell, answer = self._submit(component, node, wait=True)
-        if self._supervisor.has_begun:
+        if self._supervisor.has_begun or answer.future.done():
             answer.future.result(timeout)
         return ref_of(cell)
 

@@ -11,15 +11,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable
 
-from kinesis.cells import Cell
-from kinesis.concurrency import Empty, Future, Queue, Thread
-from kinesis.errors import (
-    ActivationError,
-    ComponentStoppedError,
-    ContainerStoppingError,
-    DuplicateNameError,
-    describe,
+from kinesis.answers import (
+    Answer,
+    activation_error,
+    release,
+    stopping_error,
+    taken_error,
 )
+from kinesis.cells import Cell, Kind, Report
+from kinesis.concurrency import Empty, Queue, Thread
+from kinesis.errors import ComponentStoppedError, WouldDeadlockError, describe
 from kinesis.lifecycle import Lifecycle
 from kinesis.restarts import Strategy
 from kinesis.services import report
@@ -47,31 +48,7 @@ from kinesis.supervision import (
     explain,
 )
 
-
-class Answer(Reply):
-    """A reply that somebody may wait for."""
-
-    __slots__ = ("_undo", "cell", "future")
-
-    def __init__(self, cell: Cell, undo: Callable[[], object] | None = None) -> None:
-        self.cell = cell
-        self.future: Future[Cell] = Future(cell.services.threads, f"'{cell.path}'")
-        self._undo = undo  # takes the waits out of the graph again
-
-    def resolve(self) -> None:
-        """It is done."""
-        self._settle()
-        self.future.set_result(self.cell)
-
-    def reject(self, error: BaseException) -> None:
-        """It will not be done."""
-        self._settle()
-        self.future.set_exception(error)
-
-    def _settle(self) -> None:
-        undo, self._undo = self._undo, None
-        if undo is not None:
-            undo()
+__all__ = ["Answer", "Supervisor", "activation_error"]
 
 
 class Supervisor:
@@ -152,6 +129,7 @@ class Supervisor:
         inbox.put(None)
         if not started:
             self._refuse_rest(inbox)
+            self._refuse_early()
 
     @property
     def has_begun(self) -> bool:
@@ -181,26 +159,44 @@ class Supervisor:
         """
         newcomer.tell = self.put
         newcomer.supervised_by = self
-        if node is None or not wait:
-            answer = Answer(newcomer)
-            self._request(Add(newcomer, answer), answer)
+        answer = Answer(newcomer, adds=True)
+        if self._take_early(newcomer, answer):
             return answer
-        nested, undo = self._note_waits(newcomer, node)
-        answer = Answer(newcomer, undo)
+        nested: Hashable = None
+        if node is not None and wait:
+            try:
+                nested = self._note_waits(newcomer, node, answer)
+            except WouldDeadlockError as error:
+                self._refuse(answer, error)
+                return answer
         self._request(Add(newcomer, answer, nested), answer)
         return answer
 
-    def _note_waits(
-        self, newcomer: Cell, node: Hashable
-    ) -> tuple[Hashable, Callable[[], None]]:
-        """Enter the adder's wait; return whether the token's holder waits for it."""
+    def _take_early(self, newcomer: Cell, answer: Answer) -> bool:
+        """Take in what comes up with the container; false if that has begun."""
+        with self._lock:
+            if self._thread is not None or self._closed:
+                return False
+            taken = newcomer.name in self.books.children
+            if not taken:
+                self.books.register(newcomer).until_up.append(answer)
+        if taken:
+            self._refuse(answer, taken_error(self.cell.path, newcomer))
+        return True
+
+    def _note_waits(self, newcomer: Cell, node: Hashable, answer: Answer) -> Hashable:
+        """Enter the adder's wait; return the token's holder if that waits for it."""
         waits = self._services.waits
         path = newcomer.path
         with waits.locked() as edges:
             nested = self.holder if edges.reaches(self, node) is not None else None
             edges.add(node, path)
             if nested is None:
-                edges.add(path, self)
+                try:
+                    edges.add(path, self)
+                except WouldDeadlockError:
+                    edges.remove(node, path)
+                    raise
 
         def undo() -> None:
             with waits.locked() as edges:
@@ -208,7 +204,8 @@ class Supervisor:
                 if nested is None:
                     edges.remove(path, self)
 
-        return nested, undo
+        answer.undo = undo
+        return nested
 
     def ask(self, wish: Wish, cell: Cell, by: str) -> Answer:
         """Have something done with one child."""
@@ -219,7 +216,22 @@ class Supervisor:
     def _request(self, happening: Happening, answer: Answer) -> None:
         """Put a request into the inbox, or answer it if nobody would."""
         if not self.put(happening):
-            answer.reject(_stopping(self.cell.path))
+            self._refuse(answer, stopping_error(self.cell.path))
+
+    def _refuse(self, answer: Reply, error: BaseException) -> None:
+        """Answer with *error*; let go of a newcomer that was not taken in."""
+        if isinstance(answer, Answer) and answer.adds:
+            cell = answer.cell
+            if cell.life is None and self.books.child_of(cell) is None:
+                release(cell)
+        answer.reject(error)
+
+    def _refuse_early(self) -> None:
+        """Answer those whose component would have come up with the container."""
+        for child in self.books.in_order():
+            for reply in child.until_up:
+                reply.reject(stopping_error(self.cell.path))
+            child.until_up.clear()
 
     def put(self, happening: Happening) -> bool:
         """Accept *happening* and see to it that it is decided, or refuse it."""
@@ -245,7 +257,7 @@ class Supervisor:
                 break
             ended = ended or left is None
             if isinstance(left, Add | Ask):
-                left.reply.reject(_stopping(self.cell.path))
+                self._refuse(left.reply, stopping_error(self.cell.path))
         if ended:
             inbox.put(None)  # the thread's own sign to end
 
@@ -303,7 +315,14 @@ class Supervisor:
 
     def _activate(self, cell: Cell) -> None:
         """Begin a life, the first or another one."""
-        life = Lifecycle(cell, cell.supervisor)
+        try:
+            life = Lifecycle(cell, cell.supervisor)
+        except Exception as error:  # what it was given changed since it was checked
+            outcome = Outcome(Result.RAISED, Stage.SUBMITTED, None, error)
+            cell.ended(outcome)
+            cell.enter(Stage.TORN_DOWN)
+            self.put(Report(cell, Kind.TORN_DOWN, cell.run, outcome))
+            return
         cell.begin_life(life)
         self._hold()
         try:
@@ -337,27 +356,19 @@ class Supervisor:
     def _settle(self, action: Settle) -> None:
         """Answer who waits."""
         self._hold()
-        cell = action.cell
-        if action.error is not None and cell is not None and cell.life is None:
-            cell.component._kinesis = None  # it was never taken in
         if action.error is None:
             action.reply.resolve()
         else:
-            action.reply.reject(self._error(action))
+            self._refuse(action.reply, self._error(action))
 
     def _error(self, action: Settle) -> BaseException:
         """Return the error that says why not."""
         cell = action.cell
         path = cell.path if cell is not None else self.cell.path
         if action.stopping:
-            return _stopping(self.cell.path)
+            return stopping_error(self.cell.path)
         if action.error == "taken" and cell is not None:
-            return DuplicateNameError(
-                f"'{self.cell.path}' has a component '{cell.name}' already. Give the "
-                f"new one another name, or remove the old one first.",
-                path=self.cell.path,
-                name=cell.name,
-            )
+            return taken_error(self.cell.path, cell)
         if action.error == "failed":
             return activation_error(path, action.outcome)
         return ComponentStoppedError(
@@ -396,36 +407,3 @@ class Supervisor:
         action.cell.note(action.text)
         level = logging.WARNING if action.failure else logging.INFO
         report(level, action.cell.path, action.text)
-
-
-def _stopping(path: str) -> ContainerStoppingError:
-    """Say that a container takes nothing more."""
-    return ContainerStoppingError(
-        f"'{path}' stops or has stopped, and starts nothing more. Add it to another "
-        f"container, or once this one runs again.",
-        path=path,
-    )
-
-
-def activation_error(path: str, outcome: Outcome | None) -> ActivationError:
-    """Return what `add` raises, caused by what the hook raised."""
-    where = outcome.stage if outcome is not None else Stage.SUBMITTED
-    hook = outcome.hook if outcome is not None else None
-    if outcome is None or outcome.error is None:
-        return ActivationError(
-            f"'{path}' did not start: it was stopped or removed in {where}.",
-            path=path,
-            stage=where,
-            hook=hook,
-        )
-    if isinstance(outcome.error, ActivationError):  # a child's, on its way up
-        return outcome.error
-    error = ActivationError(
-        f"'{path}' did not start: {hook or where} failed in {where}: "
-        f"{describe(outcome.error)}. Mend that, and add it again.",
-        path=path,
-        stage=where,
-        hook=hook,
-    )
-    error.__cause__ = outcome.error
-    return error

@@ -38,6 +38,7 @@ LAYERS = [
     {"serving"},
     {"inside"},
     {"lifecycle", "supervision"},
+    {"answers"},
     {"supervisor", "standing"},
     {"steering"},
     {"refs"},
