@@ -114,11 +114,9 @@ class Rising(Deadlines):
     def _on_body_began(self, told: tuple[int, Outcome]) -> None:
         """The children are up, or one of them failed."""
         run, outcome = told
-        if run != self.cell.run:
-            return
+        if run != self.cell.run or self._wound:
+            return  # this run is being ended, and what keeps it busy is the end
         self._body_busy = False
-        if self.stage is not Stage.STARTING or self._wound:
-            return
         if outcome.failed:
             self._body_fails(outcome)
         else:

@@ -51,6 +51,7 @@ from kinesis.supervision.facts import (
     Waited,
     Wish,
 )
+from kinesis.supervision.ledger import last_outcome
 from kinesis.supervision.wishes import Wishes
 
 __all__ = [
@@ -173,6 +174,11 @@ class Books(Wishes):
         """Begin a life of *child*, its first or another one."""
         child.failure, child.finished = None, False
         self.stack.append(child)
+        if child.cell.hung is not None:  # two lives of it would run at once
+            text = "not started: code of its last life still runs, and cannot be ended"
+            self._do(Say(child.cell, text, True))
+            self._torn_down(child, last_outcome(child.cell))
+            return
         child.status = Status.STARTING
         self._do(Tell(Do.ACTIVATE, child.cell))
 

@@ -126,6 +126,8 @@ class Life:
 
     def move(self, how: str = "well") -> None:
         """Do one of `moves`."""
+        if how == "hang":
+            self.cell.hung = "where it is"
         match self.stage, how:
             case "up", _ if self._stop or how == "fail":
                 self._torn(how)
@@ -262,6 +264,7 @@ class World:
     def _activate(self, cell: Cell) -> None:
         before = self.lives.get(cell)
         assert before is None or before.stage == "torn", f"two lives of {cell.path}"
+        assert cell.hung is None, f"the last life of {cell.path} still runs"
         self.lives[cell] = Life(cell)
         self.all_lives.append(self.lives[cell])
 

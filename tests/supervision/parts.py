@@ -60,7 +60,13 @@ class Part(Component):
             self._do(word[:-1])
             return
         self.ready()
-        self._do(self.orders.get() if word is None else word)
+        self._do(self._next() if word is None else word)
+
+    def _next(self) -> str:
+        """Return what is told next; the end of an earlier run is no news."""
+        while (word := self.orders.get()) == "end" and not self.stopping.is_set():
+            pass
+        return str(word)
 
     def _do(self, word: str) -> None:
         match word:
@@ -74,7 +80,7 @@ class Part(Component):
     def stop(self) -> None:
         """Let `start` return."""
         self._note("stop")
-        self.orders.put("return")
+        self.orders.put("end")
 
     def tear_down(self) -> None:
         """Note it."""

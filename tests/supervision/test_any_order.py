@@ -78,6 +78,12 @@ class AnyOrder(RuleBasedStateMachine):
         life = data.draw(self._lives(lambda life: life.moves))
         life.move(data.draw(st.sampled_from(life.moves)))
 
+    @precondition(lambda self: any(cell.hung for cell in self.world.cells))
+    @rule(data=st.data())
+    def come_back(self, data: st.DataObject) -> None:
+        hung = [cell for cell in self.world.cells if cell.hung]
+        data.draw(st.sampled_from(hung)).hung = None
+
     def _lives(self, wanted: Any) -> Any:
         return st.sampled_from([life for life in self.world.all_lives if wanted(life)])
 
