@@ -81,6 +81,7 @@ class Cell:
         "_notes",
         "_scheduled",
         "_waiters",
+        "abandoned",
         "began",
         "busy_since",
         "by_hand",
@@ -148,6 +149,7 @@ class Cell:
         self.busy_since: float | None = None  # when the running handler began
         self.hung: str | None = None  # the stack of code that outlived a deadline
         self.stalled: str | None = None  # the stack of a handler that takes long
+        self.abandoned = False  # the runtime has ended, and did not get it to end
         self.by_hand = False  # stopped by somebody, to stay so
         self.peers_enabled = True
         self.failures = 0
@@ -252,13 +254,31 @@ class Cell:
             feed.stage_changed(previous, stage)
             if previous.state is not stage.state:
                 feed.state_changed(previous.state, stage.state)
+        self._let_go()
+
+    def abandon(self) -> None:
+        """The runtime ends without it: answer all who wait for it."""
+        self.abandoned = True
+        if self.serving is not None:
+            self.serving.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """End the waits that are over."""
         if not self._waiters:
             return
         with self._lock:
-            met = [entry for entry in self._waiters if self._is_over(entry[0])]
-            self._waiters = tuple(each for each in self._waiters if each not in met)
-        for _, future in met:
-            future.set_result(stage)
+            waits = [(entry, self._over_at(entry[0])) for entry in self._waiters]
+            self._waiters = tuple(entry for entry, reached in waits if reached is None)
+        for (_, future), reached in waits:
+            if reached is not None:
+                future.set_result(reached)
+
+    def _over_at(self, stages: Collection[Stage]) -> Stage | None:
+        """Return the stage in which a wait for *stages* is over, None if it goes on."""
+        stage = self.stage  # read once: it may move on
+        over = self.abandoned or stage is Stage.TORN_DOWN or stage in stages
+        return stage if over else None
 
     def _log_stage(self, previous: Stage, stage: Stage, now: float) -> None:
         """Log what people want to read: it came up, it went down, in what time."""
@@ -273,12 +293,8 @@ class Cell:
         elif stage is Stage.STOPPED or stage is Stage.TORN_DOWN and self.ending_since:
             seconds = now - (self.ending_since or now)
             report(logging.INFO, self.path, "stopped", seconds=seconds)
-            self.services.stopped.append((self.path, seconds))
+            self.services.note_stopped(self.path, seconds)
             self.ending_since = None
-
-    def _is_over(self, stages: Collection[Stage]) -> bool:
-        """Whether a wait for *stages* has ended: reached, or never to be reached."""
-        return self.stage in stages or self.stage is Stage.TORN_DOWN
 
     def wait_for(self, stages: Collection[Stage], timeout: float | None) -> Stage:
         """
@@ -286,15 +302,15 @@ class Cell:
 
         Raises:
             WaitTimeoutError: Not within *timeout* seconds.
-            ComponentStoppedError: It was torn down instead.
+            ComponentStoppedError: It was torn down instead, or its runtime has ended.
         """
         wanted = " or ".join(map(str, stages))
         future: Future[Stage] = Future(self.services.threads, f"'{self.path}' {wanted}")
         entry = (stages, future)
         with self._lock:
             self._waiters += (entry,)
-        if self._is_over(stages):
-            future.set_result(self.stage)
+        if (over_at := self._over_at(stages)) is not None:
+            future.set_result(over_at)
         try:
             reached = future.result(timeout)
         except WaitTimeoutError:
@@ -309,18 +325,26 @@ class Cell:
                 self._waiters = tuple(e for e in self._waiters if e is not entry)
         if reached not in stages:
             raise ComponentStoppedError(
-                f"'{self.path}' was torn down before it was {wanted}. "
-                f"Its why() tells the reason.",
+                f"'{self.path}' is {self.status()} and will not be {wanted}: its life, "
+                f"or its runtime, has ended. Its why() tells the reason.",
                 path=self.path,
             )
         return reached
 
     def status(self) -> str:
         """Return the stage and what is special about it, for people."""
+        first = self._waits_for()
+        if first is None:
+            return f"{self.stage}{self._details()}"
+        last = first
+        while (inner := last._waits_for()) is not None:
+            last = inner
+        return f"{self.stage}, waiting for {last.path}{last._details()}"
+
+    def _details(self) -> str:
+        """Return what is to be said beside the stage, each with a space before it."""
         now = self.services.threads.monotonic()
-        text = str(self.stage)
-        if (holding := self._waits_for()) is not None:
-            return f"{text}, waiting for {holding.path} {holding.status()}"
+        text = ""
         order = self.life.running() if self.life is not None else None
         if order is not None and order.began is not None and self.stage not in _CALM:
             limit = self.deadline(self.stage)

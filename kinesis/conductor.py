@@ -15,11 +15,11 @@ import attrs
 from kinesis import reports
 from kinesis.cells import Cell, Kind, Report
 from kinesis.concurrency import Empty, Future, Queue, Thread
-from kinesis.errors import ComponentStoppedError
+from kinesis.errors import ComponentStoppedError, KinesisError, StageError
 from kinesis.lifecycle import Lifecycle
 from kinesis.reports import StopReport
 from kinesis.services import Services, report
-from kinesis.stages import Outcome
+from kinesis.stages import Outcome, Result, Stage
 from kinesis.supervision import explain
 from kinesis.supervisor import activation_error
 from kinesis.systemd import Notifier
@@ -43,11 +43,16 @@ class SomeFinished:
 
 
 @attrs.frozen
+class IsProgram:
+    """This runtime is the whole program: `Runtime.run` waits for its end."""
+
+
+@attrs.frozen
 class TooLate:
     """The deadline of the whole stop has passed."""
 
 
-Wish = StopWish | SomeFinished | TooLate | Report
+Wish = StopWish | SomeFinished | IsProgram | TooLate | Report
 
 
 class Conductor:
@@ -55,7 +60,7 @@ class Conductor:
     The control thread of one runtime.
 
     Attributes:
-        started: Done once all is STARTED, or failed to be.
+        started: Done once all is STARTED; if that fails, once all has ended again.
         ended: Done once everything that can be joined has been.
         code: The exit code, so far.
 
@@ -73,34 +78,52 @@ class Conductor:
         self.started: Future[None] = Future(threads, f"the start of '{root.path}'")
         self.ended: Future[StopReport] = Future(threads, f"the end of '{root.path}'")
         self.code = OK
-        self.ends_when_finished = False
         self.thread: Thread | None = None
         self._root = root
         self._services = services
         self._threads = threads
         self._shutdown_deadline = shutdown_deadline
-        self._notifier = Notifier() if notifier is None else notifier
+        self._given_notifier = notifier
+        self._notifier: Notifier | None = None  # an embedded runtime tells nobody
         self._wishes: Queue[Wish] = threads.queue()
         self._lock = threads.lock()
+        self._never_begins = False
         self._stopping: float | None = None  # since when
+        self._failure: KinesisError | None = None  # why it did not start
+        self._next_sign = 0.0  # when systemd is to be told that we live
         self._finished = False
         self._act_on: dict[type, Callable[..., object]] = {
             StopWish: self._stop,
             SomeFinished: self._some_finished,
+            IsProgram: self._is_program,
             TooLate: self._too_late,
             Report: self._report,
         }
         root.tell = self._tell
         services.on_finished = lambda: self._wishes.put(SomeFinished())
 
-    def begin(self) -> None:
+    def begin(self, *, as_program: bool = False) -> None:
         """
         Start the control thread, which boots. Idempotent.
 
+        Args:
+            as_program: It ends when all components have finished, and tells systemd
+                how it is.
+
         Raises:
             RuntimeError: The system refuses a thread.
+            StageError: It has ended already.
         """
         with self._lock:
+            if self._never_begins or self.ended.done():
+                name = self._services.name
+                raise StageError(
+                    f"the runtime '{name}' has been stopped, and does not start "
+                    f"again. Make a new Runtime.",
+                    path=self._root.path,
+                )
+            if as_program:
+                self._wishes.put(IsProgram())
             if self.thread is None:
                 name = f"kinesis:{self._services.name}:control"
                 self.thread = self._threads.start(self._run, name)
@@ -108,9 +131,12 @@ class Conductor:
     def stop(self, why: str) -> None:
         """Have everything stopped; one that has not begun ends at once."""
         with self._lock:
-            if self.thread is None:
-                self.ended.set_result(StopReport(0.0, (), ()))
-        self._wishes.put(StopWish(why))
+            self._never_begins = self.thread is None
+        if self._never_begins:
+            self._give_up()
+            self.ended.set_result(StopReport(0.0, (), ()))
+        else:
+            self._wishes.put(StopWish(why))
 
     def _tell(self, told: Report) -> bool:
         """Take what the root's lifecycle reports."""
@@ -127,6 +153,8 @@ class Conductor:
         except BaseException as error:
             self._services.crashed(self._root.path, error)
             self.code = FAILED
+            outcome = Outcome(Result.RAISED, self._root.stage, None, error)
+            self._failure = activation_error(self._root.path, outcome)
         finally:
             self._close()
 
@@ -142,15 +170,30 @@ class Conductor:
 
     def _conduct(self) -> None:
         """Do as is wished until the root's life is over, or it is too late."""
-        seconds = self._notifier.watchdog_seconds
-        period = None if seconds is None else seconds / 2
         while not self._finished:
             try:
-                wish = self._wishes.get(timeout=period)
+                wish = self._wishes.get(timeout=self._sign_of_life())
             except Empty:
-                self._notifier.tell("WATCHDOG=1")
                 continue
             self._act_on[type(wish)](wish)
+
+    def _sign_of_life(self) -> float | None:
+        """Tell systemd that we live, if it is time; return for how long that is."""
+        notifier = self._notifier
+        if notifier is None or notifier.watchdog_seconds is None:
+            return None
+        now = self._threads.monotonic()
+        if now >= self._next_sign:
+            notifier.tell("WATCHDOG=1")
+            self._next_sign = now + notifier.watchdog_seconds / 2
+        return self._next_sign - now
+
+    def _is_program(self, _: IsProgram) -> None:
+        """Tell systemd from now on, and end once all have finished."""
+        self._notifier = self._given_notifier or Notifier()
+        if self.started.done():
+            self._notifier.tell("READY=1")
+        self._end_if_finished()
 
     def _stop(self, wish: StopWish) -> None:
         """Stop the whole tree, the last started first."""
@@ -170,16 +213,20 @@ class Conductor:
         """Note that all stops now or in *delay* seconds, and by when it must have."""
         self._services.doors.stopping = True
         self._stopping = self._threads.monotonic()
-        self._notifier.tell("STOPPING=1")
-        self._services.stopped.clear()
+        if self._notifier is not None:
+            self._notifier.tell("STOPPING=1")
+        self._services.ending = True
         self._services.timers.call_later(
             delay + self._shutdown_deadline, lambda: self._wishes.put(TooLate())
         )
 
     def _some_finished(self, _: SomeFinished) -> None:
+        self._end_if_finished()
+
+    def _end_if_finished(self) -> None:
         """Stop a program that has nothing left to do."""
         supervisor = self._root.supervisor
-        if not self.ends_when_finished or supervisor is None:
+        if self._notifier is None or supervisor is None:
             return
         if supervisor.books.all_finished():
             self._stop(StopWish("all components have finished"))
@@ -194,7 +241,8 @@ class Conductor:
         """The root's lifecycle says how it is."""
         match told.kind:
             case Kind.STARTED:
-                self._notifier.tell("READY=1")
+                if self._notifier is not None:
+                    self._notifier.tell("READY=1")
                 self.started.set_result(None)
             case Kind.FAILED if self._stopping is None:
                 self._fail(told.outcome)
@@ -208,7 +256,7 @@ class Conductor:
         report(logging.ERROR, self._root.path, text)
         self._root.note(text)
         self._begin_stop()
-        self.started.set_exception(activation_error(self._root.path, outcome))
+        self._failure = activation_error(self._root.path, outcome)
         if self._root.life is not None:
             self._root.life.fail()
 
@@ -222,27 +270,46 @@ class Conductor:
     # -- the end --------------------------------------------------------------------
 
     def _close(self) -> None:
-        """Join every thread, in activation order; say how it went."""
+        """Join every thread, say how it went, and let all go who wait."""
+        told = StopReport(0.0, (), ())
+        try:
+            if self._root.stage is not Stage.TORN_DOWN:
+                self._give_up()
+            told = self._join()
+            report(
+                logging.ERROR if told.late else logging.INFO, self._root.path, str(told)
+            )
+        except BaseException as error:  # or those who wait would wait for ever
+            self._services.crashed(self._root.path, error)
+            self.code = FAILED
+        if told.late:
+            self.code = HUNG
+        self.started.set_exception(self._failure or self._stopped_before())
+        self.ended.set_result(told)
+
+    def _stopped_before(self) -> KinesisError:
+        path = self._root.path
+        text = f"'{path}' was stopped before it had started."
+        return ComponentStoppedError(text, path=path)
+
+    def _give_up(self) -> None:
+        """Answer all who wait for something that has not ended, or never began."""
+        for cell in reports.all_cells(self._root):
+            if cell.supervisor is not None:
+                cell.supervisor.close()
+            cell.abandon()
+
+    def _join(self) -> StopReport:
+        """Join every thread; those of components in activation order."""
         services = self._services
         self._join_components()
         services.changes.close(JOIN_SECONDS)
         services.timers.close(JOIN_SECONDS)
         self._threads.close(JOIN_SECONDS)
-        late = reports.late_ones(self._root, services)
         now = self._threads.monotonic()
         seconds = now - (self._stopping if self._stopping is not None else now)
-        told = StopReport(seconds, tuple(services.stopped), late)
-        level = logging.ERROR if late else logging.INFO
-        report(level, self._root.path, str(told))
-        if late:
-            self.code = HUNG
-        self.started.set_exception(
-            ComponentStoppedError(
-                f"'{self._root.path}' was stopped before it had started.",
-                path=self._root.path,
-            )
-        )
-        self.ended.set_result(told)
+        late = reports.late_ones(self._root, services)
+        return StopReport(seconds, tuple(services.stopped), late)
 
     def _join_components(self) -> None:
         """Join the threads of all components, those of hung ones without a wait."""

@@ -7,7 +7,8 @@ standard output is a full pipe makes it wait for ever (both reproduced). Then th
 usual tidying up is done by helper threads, for at most `TIDY_SECONDS`, and the
 process ends through `os._exit`.
 
-Only the command calls this: an embedded runtime never ends its host.
+The command calls this, and `Runtime.run` after a second signal to stop. An embedded
+runtime never ends its host.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ STOPS = (signal.SIGINT, signal.SIGTERM)
 Step = Callable[[], object]
 
 
-def leave(code: int, hung: bool, threads: Threads) -> NoReturn:
+def leave(code: int, hung: bool, threads: Threads, *first: Step) -> NoReturn:
     """
     End the process with *code*, within `TIDY_SECONDS` if something hangs.
 
@@ -41,17 +42,18 @@ def leave(code: int, hung: bool, threads: Threads) -> NoReturn:
         hung: Whether code of a component still runs, or nobody waited to see:
             after exit code 3, and after a forced exit (130, 143).
         threads: Where the helpers come from.
+        first: Steps that come before the usual ones, such as last words.
 
     Raises:
         SystemExit: Nothing hung, and what was printed has been taken.
     """
-    steps = [flush_stdout, flush_stderr]
+    usual: list[Step] = [flush_stdout, flush_stderr]
     if hung:
-        steps = [run_atexit, logging.shutdown, *steps]
+        usual = [run_atexit, logging.shutdown, *usual]
     ignore_echoes(threads)
     clean = False
     try:
-        clean = tidy_up(threads, steps)
+        clean = tidy_up(threads, [*first, *usual])
     finally:  # whatever comes in between, such as one more ctrl-c
         if hung or not clean:
             os._exit(code)

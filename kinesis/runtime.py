@@ -11,9 +11,9 @@ its queue, so whatever a component does, it hears the wish to stop.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -23,9 +23,15 @@ from kinesis.component import Component
 from kinesis.concurrency import Future, Queue, SystemThreads, Threads
 from kinesis.conductor import JOIN_SECONDS, Conductor
 from kinesis.container import Container, ContainerRef, find_cell, make_cell, ref_of
-from kinesis.errors import HungError, StageError
+from kinesis.errors import (
+    ActivationError,
+    ComponentStoppedError,
+    HungError,
+    KinesisError,
+    StageError,
+    WouldDeadlockError,
+)
 from kinesis.interrupts import DUMP, RELOAD, Interrupts, Patience, signal_name
-from kinesis.life import CURRENT
 from kinesis.reports import StopReport
 from kinesis.restarts import Strategy
 from kinesis.services import Services, Transitions, report
@@ -132,15 +138,14 @@ class Runtime:
         than 0.25 s later, ends the process with 130 or 143. SIGHUP reloads, SIGUSR1
         prints the tree and all stacks to stderr. Elsewhere no handler is installed.
         """
-        self._conductor.ends_when_finished = True
         if not self._threads.in_main_thread():
-            self._begin()
+            self._begin(as_program=True)
             report(logging.DEBUG, self._cell.path, "not the main thread: no signals")
             return self.join()
         signals: Queue[int] = self._threads.queue()
         self._conductor.ended.add_done_callback(lambda _: signals.put(_DONE))
         with Interrupts(signals):
-            self._begin()
+            self._begin(as_program=True)
             self._obey_signals(signals)
             return self.join()
 
@@ -169,16 +174,15 @@ class Runtime:
         """End the process at once, after a line that says what still ran."""
         from kinesis.leave import leave  # lazy: only for this
 
-        line = (
-            f"kinesis: forced exit; still running: {reports.running_now(self._cell)}\n"
-        )
-        self._aside(lambda: sys.stderr.write(line))
-        leave(128 + number, True, self._threads)
+        leave(128 + number, True, self._threads, self._say_what_runs)
+
+    def _say_what_runs(self) -> None:
+        still = reports.running_now(self._cell)
+        reports.say(f"kinesis: forced exit; still running: {still}\n")
 
     def _dump(self) -> None:
         """Print the tree and all stacks."""
-        sys.stderr.write(reports.dump(self._cell, self._services))
-        sys.stderr.flush()
+        reports.say(reports.dump(self._cell, self._services))
 
     def _reload_now(self) -> None:
         """
@@ -207,24 +211,26 @@ class Runtime:
         Installs no signal handlers. Idempotent while it runs.
 
         Raises:
-            ActivationError: One did not start; those that had are stopped.
+            ActivationError: One did not start; those that had are stopped, and every
+                thread has been joined.
             StageError: It has been stopped: make a new one.
             WaitTimeoutError: Not within *timeout* seconds.
+            WouldDeadlockError: One of its components calls, before all are STARTED.
         """
         self._begin()
         report(logging.DEBUG, self._cell.path, "embedded: no signal handlers")
-        self._conductor.started.result(timeout)
+        self._check_waits(self._conductor.started)
+        try:
+            self._conductor.started.result(timeout)
+        except (ActivationError, ComponentStoppedError):
+            self.join(JOIN_SECONDS)
+            raise
         return self
 
-    def _begin(self) -> None:
+    def _begin(self, *, as_program: bool = False) -> None:
         """Start the control thread, which boots."""
         self._services.check_process()
-        if self._conductor.ended.done():
-            raise StageError(
-                f"the runtime '{self.name}' has been stopped, and does not start "
-                f"again. Make a new Runtime."
-            )
-        self._conductor.begin()
+        self._conductor.begin(as_program=as_program)
 
     def stop(self, timeout: float | None = None) -> StopReport:
         """
@@ -242,8 +248,7 @@ class Runtime:
         self._services.check_process()
         conductor = self._conductor
         conductor.stop("stop()")
-        inside = CURRENT.get()
-        if inside is not None and not conductor.ended.done():
+        if self._services.inside() is not None and not conductor.ended.done():
             return StopReport(0.0, (), ())  # it would wait for itself
         if timeout is None:
             timeout = self.shutdown_deadline + 5 * JOIN_SECONDS
@@ -264,15 +269,33 @@ class Runtime:
 
         Raises:
             WaitTimeoutError: It runs for longer than *timeout* seconds.
+            WouldDeadlockError: One of its components calls.
         """
+        self._services.check_process()
+        self._check_waits(self._conductor.ended)
         self._conductor.ended.result(timeout)
         thread = self._conductor.thread
         if thread is not None and thread.ident != self._threads.get_ident():
             thread.join(JOIN_SECONDS)
         return self._conductor.code
 
+    def _check_waits(self, what: Future[Any]) -> None:
+        """Refuse to let a component wait for what waits for it."""
+        inside = self._services.inside()
+        if inside is not None and not what.done():
+            raise WouldDeadlockError(
+                f"'{inside.path}' cannot wait for its own runtime, which waits for "
+                f"it. A component may call stop(), which does not wait there.",
+                chain=(inside.path, self._cell.path),
+            )
+
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:  # ctrl-c too: nobody else would stop what has begun
+            with contextlib.suppress(KinesisError):
+                self.stop()
+            raise
 
     def __exit__(
         self,
