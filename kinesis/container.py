@@ -347,12 +347,12 @@ def find_cell(start: Cell, path: str) -> Cell:
         ComponentNotFoundError: There is none; it names the nearest.
     """
     cell = start
-    parts = [part for part in path.split("/") if part]
+    parts = [part for part in path.split("/") if part] or [""]
     if path.startswith("/"):
         while cell.parent is not None:
             cell = cell.parent
-        if not parts or parts[0] != cell.name:
-            raise ComponentNotFoundError.at("/", parts[0] if parts else "", [cell.name])
+        if parts[0] != cell.name:
+            raise ComponentNotFoundError.at("/", parts[0], [cell.name])
         parts = parts[1:]
     for part in parts:
         children = cell.supervisor.books.children if cell.supervisor else {}

@@ -81,7 +81,6 @@ class Ending(Rising):
         if self._wound:  # begun in another stage, and goes on in this one
             return None if self._is_winding() else self._wound_down()
         self._wound = True
-        self._ask_to_stop()
         if self.body is not None and self._body_up:
             self._body_up, self._body_busy = False, True
             self.body.end(lambda: self._signal(self._on_body_ended, None))
@@ -95,6 +94,7 @@ class Ending(Rising):
 
     def _end_own(self) -> Moves | None:
         """End what this component itself runs: messages, `stop`, `start`."""
+        self._ask_to_stop()
         serving = self.serving
         worker = serving.worker
         stay = self.stage is Stage.RESTARTING  # what waits is for the next run

@@ -86,6 +86,9 @@ class Rising(Deadlines):
         if outcome.failed:
             self._start_failed = True
             self._failure = outcome
+        if self._wound:
+            return  # a container's, whose children end first
+        if outcome.failed:
             if self._stop_wanted:
                 self._go(Moves.STOP)
             else:
