@@ -56,7 +56,7 @@ def answers(policy: Restart, moments: Sequence[float]) -> list[Answer]:
     return found
 
 
-# -- whether ------------------------------------------------------------------------
+# -- whether -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_limits_agree_with_a_plain_count(
         assert len(history.moments) <= policy.limit, "the history grows for ever"
 
 
-# -- restart_after ------------------------------------------------------
+# -- restart_after -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("when", ["never", "on-failure", "always"])

@@ -82,7 +82,7 @@ def walk(events: Sequence[Event]) -> list[Stage]:
     return passed
 
 
-# -- the table, cell by cell --------------------------------------------------------
+# -- the table, cell by cell ---------------------------------------------------------
 
 
 def test_the_table_is_the_one_that_was_designed() -> None:
@@ -245,7 +245,7 @@ def test_every_stage_can_be_reached() -> None:
     assert reached == set(Stage)
 
 
-# -- how a stage ended ----------------------------------------------------------------
+# -- how a stage ended ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("result", Result)

@@ -215,6 +215,7 @@ class Books(Wishes):
             self.order.setdefault(child)
             return
         self.stack.remove(child)
+        self.order.pop(child, None)  # from an earlier life: it is the last one now
         self.order[child] = None
         self._need_not_begin(child)
 

@@ -99,8 +99,6 @@ class Ending(Restarting):
         """Its life is over."""
         was, child.status = child.status, Status.ENDED
         child.failure = child.failure or outcome
-        if self.phase is Phase.RUNNING:
-            self.order.pop(child, None)
         self._reject(child, child.failure)
         if child in self.stack:
             self._give_back(child)

@@ -218,3 +218,10 @@ class Group:
     token: int
     step: str = "down"  # down, waiting, up
     coming: Child | None = None  # whose next run begins
+
+    @property
+    def left(self) -> list[Child]:
+        """Those of them that have not been restarted yet."""
+        if self.step != "up":
+            return self.members
+        return [child for child in self.members if child.status is not Status.UP]

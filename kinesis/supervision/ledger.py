@@ -35,7 +35,7 @@ class Ledger:
         self.phase = Phase.IDLE
         self.children: dict[str, Child] = {}
         self.lower: dict[str, Child] = {}  # by name in lower case, as in URLs
-        self.order: dict[Child, None] = {}  # as they reached STARTED
+        self.order: dict[Child, None] = {}  # as they reached STARTED, ended or not
         self.stack: list[Child] = []
         self.queue: deque[Child] = deque()
         self.group: Group | None = None

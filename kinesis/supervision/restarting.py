@@ -131,7 +131,7 @@ class Restarting(Ledger):
                 text = f"restarts with '{child.cell.path}', as {self.strategy} asks"
                 self._do(Say(member.cell, text))
         if self.group is not None:  # one more, while another is under way
-            together = {*self.group.members, *members}
+            together = {*self.group.left, *members}
             members = [c for c in self.in_order() if c in together]
             causes |= self.group.causes
         for member in members:
@@ -142,7 +142,7 @@ class Restarting(Ledger):
         """Return whom the strategy restarts when *child* ended, in order."""
         if self.strategy == "one-for-one" or child not in self.order:
             return [child]
-        order = list(self.order)
+        order = [each for each in self.order if each.status is not Status.ENDED]
         if self.strategy == "one-for-all":
             return order
         return order[order.index(child) :]

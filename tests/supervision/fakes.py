@@ -83,7 +83,7 @@ class Life:
     def tell(self, kind: Kind, outcome: Outcome | None = None) -> None:
         self.reports.append(Report(self.cell, kind, self.cell.run, outcome))
 
-    # -- orders ------------------------------------------------------------------
+    # -- orders ----------------------------------------------------------------------
 
     def obey(self) -> None:
         """Obey the oldest order; one that comes too late does nothing."""
@@ -108,7 +108,7 @@ class Life:
         elif self.stage in ("starting", "started", "winding", "quiet"):
             self.stage = "stopping"
 
-    # -- moves of its own --------------------------------------------------------
+    # -- moves of its own ------------------------------------------------------------
 
     @property
     def moves(self) -> Sequence[str]:
@@ -194,7 +194,7 @@ class World:
         self.container = "idle"  # begun, ending
         self._awaits_began = False
 
-    # -- what happens --------------------------------------------------------------
+    # -- what happens ----------------------------------------------------------------
 
     def cell(self, name: str, policy: Restart = PLAIN) -> Cell:
         """Return a new cell called *name*."""
@@ -235,7 +235,7 @@ class World:
         self.askers.append(Asker())
         return self.askers[-1]
 
-    # -- what the shell would do --------------------------------------------------
+    # -- what the shell would do -----------------------------------------------------
 
     def decide(self, happening: Happening) -> list[Action]:
         """Have the books decide, and carry it out."""
@@ -329,7 +329,7 @@ class World:
             self.wake()
             self.settle()
 
-    # -- how it is ----------------------------------------------------------------
+    # -- how it is -------------------------------------------------------------------
 
     def life(self, name: str) -> Life:
         """Return the life of the child called *name*."""

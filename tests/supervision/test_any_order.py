@@ -48,7 +48,7 @@ class AnyOrder(RuleBasedStateMachine):
         if begins:
             self.world.begin()
 
-    # -- the container -----------------------------------------
+    # -- the container ---------------------------------------------------------------
 
     @precondition(lambda self: self.world.container == "idle")
     @rule()
@@ -60,7 +60,7 @@ class AnyOrder(RuleBasedStateMachine):
     def end(self) -> None:
         self.world.end()
 
-    # -- its children -----------------------------------------
+    # -- its children ----------------------------------------------------------------
 
     @precondition(lambda self: any(life.orders for life in self.world.all_lives))
     @rule(data=st.data())
@@ -96,7 +96,7 @@ class AnyOrder(RuleBasedStateMachine):
     def settle(self) -> None:
         self.world.settle()
 
-    # -- who asks -----------------------------------------
+    # -- who asks --------------------------------------------------------------------
 
     @rule(name=st.sampled_from(NAMES), policy=POLICIES, nests=st.booleans())
     def add(self, name: str, policy: Any, nests: bool) -> None:
@@ -107,7 +107,7 @@ class AnyOrder(RuleBasedStateMachine):
     def ask(self, data: st.DataObject, wish: Wish) -> None:
         self.world.ask(wish, data.draw(st.sampled_from(self.world.cells)))
 
-    # -- what always holds -----------------------------------------
+    # -- what always holds -----------------------------------------------------------
 
     @invariant()
     def the_books_agree(self) -> None:
