@@ -377,7 +377,9 @@ class Future(Generic[T]):
         """Pass the gate, and leave it open for the next."""
         if self._callbacks is None:
             return
-        if not self._gate.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
+        if timeout is None or timeout > threading.TIMEOUT_MAX:
+            self._gate.acquire()
+        elif not self._gate.acquire(timeout=max(0.0, timeout)):
             raise WaitTimeoutError(
                 f"{self._what} did not come within {timeout:g} s. "
                 f"Wait longer, or look at what it waits for."
@@ -388,7 +390,8 @@ class Future(Generic[T]):
         """
         Call *callback* with this future once it is done, at once if it is.
 
-        It runs on the thread that sets the result: keep it short.
+        It runs on the thread that sets the result: keep it short. What one raises
+        keeps no other from being called; it comes out of there, on that thread.
         """
         with self._mutex:
             if self._callbacks is not None:
@@ -414,9 +417,19 @@ class Future(Generic[T]):
         with self._mutex:
             callbacks, self._callbacks = self._callbacks, None
         self._gate.release()
-        for callback in callbacks or ():
-            callback(self)
+        self._call(callbacks or [])
         return True
+
+    def _call(self, callbacks: list[Callable[[Future[T]], object]]) -> None:
+        """Call all of them, whatever one raises."""
+        first: BaseException | None = None
+        for callback in callbacks:
+            try:
+                callback(self)
+            except BaseException as error:
+                first = first or error
+        if first is not None:
+            raise first
 
 
 @contextlib.contextmanager
