@@ -2,11 +2,13 @@
 The mailbox of a component: bounded, a control lane, and an answer for everything.
 
 `envelopes`: a message on its way, and who may answer it. `lanes`: what waits, and
-who takes it. `tally`: what is counted. `box`: what is let in, and the end.
+who takes it. `tally`: what is counted. `door`: what is let in, and the end. `box`:
+what senders do.
 """
 
-from kinesis.mailbox.box import Mailbox, Overflow
-from kinesis.mailbox.envelopes import Envelope, Pending
+from kinesis.mailbox.box import Mailbox
+from kinesis.mailbox.door import Overflow
+from kinesis.mailbox.envelopes import Envelope, Pending, what
 from kinesis.mailbox.tally import LATENCY_BOUNDS, Counts, Tally
 
 __all__ = [
@@ -17,4 +19,5 @@ __all__ = [
     "Overflow",
     "Pending",
     "Tally",
+    "what",
 ]

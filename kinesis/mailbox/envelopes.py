@@ -28,7 +28,15 @@ from kinesis.errors import (
 )
 from kinesis.mailbox.tally import BATCH, Tally
 
-__all__ = ["Asked", "AskedWithMore", "Envelope", "Pending", "Posted", "Submitted"]
+__all__ = [
+    "Asked",
+    "AskedWithMore",
+    "Envelope",
+    "Pending",
+    "Posted",
+    "Submitted",
+    "what",
+]
 
 END: Final = False
 BEGIN: Final = True

@@ -15,13 +15,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
-from kinesis.concurrency import Empty, Lock, Threads
+from kinesis.concurrency import Empty, Threads
 from kinesis.mailbox.envelopes import Envelope, wrap
 from kinesis.mailbox.tally import Tally
 
-__all__ = ["WAKE", "Lanes"]
+__all__ = ["WAKE", "Gate", "Lanes"]
+
+
+class Gate(Protocol):
+    """What is opened for one who waits: a shut lock, say."""
+
+    def release(self) -> None:
+        """Open it."""
+        ...
 
 
 class _Wake:
@@ -83,7 +91,7 @@ class Lanes:
         self._wakes = 0
         self._control: list[object] = []
         self._held: list[Envelope] = []  # taken, then a control item came first
-        self._doorstep: list[Lock] = []  # gates of senders that wait for room
+        self._doorstep: list[Gate] = []  # gates of senders that wait for room
 
     @property
     def depth(self) -> int:
@@ -197,20 +205,29 @@ class Lanes:
         """
         gate = self._new_lock()
         gate.acquire()
-        self._doorstep.append(gate)
         try:
-            if is_full():
+            if self.knock(gate, is_full):
                 left = -1.0 if until is None else max(0.0, until - self._now())
                 return gate.acquire(True, left) or not self._leave(gate)
         except BaseException:  # KeyboardInterrupt: the place is for the next one
-            if not self._leave(gate):
-                self.let_one_in()
+            self.turn_back(gate)
             raise
-        if not self._leave(gate):  # let in as well: twice is one too many
-            self.let_one_in()
         return True
 
-    def _leave(self, gate: Lock) -> bool:
+    def knock(self, gate: Gate, is_full: Callable[[], bool]) -> bool:
+        """Queue *gate* up, to be opened; false if there is room, and no need to."""
+        self._doorstep.append(gate)
+        if is_full():
+            return True
+        self.turn_back(gate)
+        return False
+
+    def turn_back(self, gate: Gate) -> None:
+        """Take *gate* out of the queue; if it was opened, open the next one's."""
+        if not self._leave(gate):
+            self.let_one_in()
+
+    def _leave(self, gate: Gate) -> bool:
         """Stop queueing up; false if somebody has let us in."""
         try:
             self._doorstep.remove(gate)
