@@ -18,6 +18,7 @@ from kinesis.concurrency import Empty, Thread, Threads
 log = logging.getLogger("kinesis")
 
 SWEEP = 1_000  # a heap below this many entries is never swept
+LONGEST_SLEEP = 3_600.0  # seconds; a wait that is much longer is none for the system
 
 
 class Timer:
@@ -91,7 +92,14 @@ class Timers:
         *,
         period: float | None = None,
     ) -> Timer:
-        """Make *call* at that *moment* of the monotonic clock, and every *period*."""
+        """
+        Make *call* at that *moment* of the monotonic clock, and every *period*.
+
+        Raises:
+            ValueError: A time is NaN, which comes neither before nor after another.
+        """
+        if moment != moment or (period is not None and not period > 0.0):
+            raise ValueError(f"no time for a timer: {moment!r}, every {period!r}")
         timer = Timer(moment, call, self, period)
         self._push(timer)
         return timer
@@ -185,7 +193,8 @@ class Timers:
         if until <= now:
             return
         try:
-            self._wake.get(timeout=None if until == float("inf") else until - now)
+            left = None if until == float("inf") else min(until - now, LONGEST_SLEEP)
+            self._wake.get(timeout=left)
         except Empty:
             return
         finally:
