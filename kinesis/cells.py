@@ -89,6 +89,7 @@ class Cell:
         "coming_since",
         "ending_since",
         "failures",
+        "gone",
         "hooks",
         "hung",
         "last",
@@ -150,6 +151,7 @@ class Cell:
         self.hung: str | None = None  # the stack of code that outlived a deadline
         self.stalled: str | None = None  # the stack of a handler that takes long
         self.abandoned = False  # the runtime has ended, and did not get it to end
+        self.gone = False  # out of the tree for ever
         self.by_hand = False  # stopped by somebody, to stay so
         self.peers_enabled = True
         self.failures = 0
@@ -215,9 +217,14 @@ class Cell:
         self.note("asked to persist: the runtime has no store")
 
     def forgotten(self) -> None:
-        """It is in the tree no more: end the listeners that listen to it alone."""
+        """It, and all in it, is in the tree no more: end the listeners to it."""
+        if self.supervisor is not None:
+            for child in self.supervisor.books.children.copy().values():
+                child.cell.forgotten()
+        self.gone = True  # first: who begins to listen after the next line looks at it
         self.cancel_scheduled()
         self.services.changes.gone(self.path)
+        self._let_go()
 
     def look_for_stall(self, now: float) -> None:
         """Mark it as stalled, with the stack, if its handler runs for too long."""
@@ -226,8 +233,8 @@ class Cell:
             return
         if now - since < self.stall_after:
             return
-        worker = life.serving.worker
-        stack = worker.stack() if worker is not None else ""
+        owner = life.serving.turn.owner
+        stack = self.services.threads.stack(owner) if owner is not None else ""
         if self.busy_since != since:
             return  # it has ended meanwhile
         self.stalled = stack
@@ -277,7 +284,8 @@ class Cell:
     def _over_at(self, stages: Collection[Stage]) -> Stage | None:
         """Return the stage in which a wait for *stages* is over, None if it goes on."""
         stage = self.stage  # read once: it may move on
-        over = self.abandoned or stage is Stage.TORN_DOWN or stage in stages
+        over = self.abandoned or self.gone or stage is Stage.TORN_DOWN
+        over = over or stage in stages
         return stage if over else None
 
     def _log_stage(self, previous: Stage, stage: Stage, now: float) -> None:

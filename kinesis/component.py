@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from kinesis.concurrency import Event
 from kinesis.declared import Declared, setting
-from kinesis.errors import InvalidNameError, StageError
+from kinesis.errors import DeclarationError, InvalidNameError, StageError
 from kinesis.life import Life, Scheduled
 from kinesis.messages import handlers_of
 from kinesis.restarts import Restart
@@ -256,6 +256,46 @@ def overridden_hooks(cls: type) -> frozenset[str]:
 def handles_messages(cls: type) -> bool:
     """Return whether *cls* has a handler for any message."""
     return bool(handlers_of(cls)) or hasattr(cls, "default_handler")
+
+
+def check_settings(component: Component, path: str) -> None:
+    """
+    Refuse settings that cannot work.
+
+    Raises:
+        DeclarationError: The first of them, with what it may be.
+    """
+    for name, choices in _CHOICES.items():
+        value = getattr(component, name)
+        if value not in choices:
+            raise _wrong(path, name, value, "one of " + ", ".join(map(repr, choices)))
+    for name in ("start_deadline", "stop_deadline", "stall_after"):
+        value = getattr(component, name)
+        if not isinstance(value, int | float) or not value >= 0:
+            raise _wrong(path, name, value, "a number of seconds")
+    bound: object = component.mailbox_bound
+    if not isinstance(bound, int) or bound < 1:
+        raise _wrong(path, "mailbox_bound", bound, "a whole number above 0")
+    policy: object = component.restart
+    if not isinstance(policy, Restart):
+        raise _wrong(path, "restart", policy, "a Restart(...)")
+
+
+_CHOICES = {
+    "overflow": ("refuse", "wait", "drop-oldest"),
+    "on_stop": ("drain", "refuse"),
+    "dispatch": ("mailbox", "caller"),
+}
+
+
+def _wrong(path: str, name: str, value: object, expected: str) -> DeclarationError:
+    """Say what a setting should be."""
+    return DeclarationError(
+        f"'{path}' cannot have {name}={value!r}: it must be {expected}.",
+        path=path,
+        name=name,
+        value=value,
+    )
 
 
 def check_name(name: object) -> str:

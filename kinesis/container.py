@@ -10,23 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar, overload
 
-import attrs
-
+from kinesis.broadcasting import Broadcast, broadcast
 from kinesis.cells import Cell
-from kinesis.component import Component, check_name
+from kinesis.component import Component, check_name, check_settings
 from kinesis.concurrency import Future
 from kinesis.declared import private, setting
 from kinesis.errors import (
     ComponentNotFoundError,
     DeclarationError,
     DuplicateNameError,
-    KinesisError,
     StageError,
 )
 from kinesis.refs import SEND_TIMEOUT, STAGE_TIMEOUT, Ref
 from kinesis.restarts import STRATEGIES, Strategy
 from kinesis.services import Services
-from kinesis.steering import serving_of
+from kinesis.snapshots import codec_of
 from kinesis.supervision import Wish
 from kinesis.supervisor import Answer, Supervisor
 
@@ -213,32 +211,16 @@ class ContainerRef(Ref[C]):
         self, message: object, timeout: float | None = SEND_TIMEOUT
     ) -> dict[str, Broadcast]:
         """
-        Send *message* to every component below that is started.
+        Send *message* to every component below that handles messages.
+
+        It never raises for one of them. A control message is obeyed by all.
 
         Returns:
             By path, what its handler returned, or the error. In activation order.
             All are sent at once; *timeout* is for the whole.
         """
-        threads = self._cell.services.threads
-        until = None if timeout is None else threads.monotonic() + timeout
-        pending: list[tuple[str, Any]] = []
-        for ref in self.walk():
-            try:
-                serving = serving_of(ref._cell)
-                if serving.handlers:
-                    pending.append(
-                        (ref.path, serving.mailbox.submit(message, timeout=timeout))
-                    )
-            except KinesisError as error:
-                pending.append((ref.path, error))
-        results = {}
-        for path, answer in pending:
-            if isinstance(answer, KinesisError):
-                results[path] = Broadcast(None, answer)
-                continue
-            left = None if until is None else max(0.0, until - threads.monotonic())
-            results[path] = _collect(answer, left)
-        return results
+        cells = (ref._cell for ref in self.walk())
+        return broadcast(self._cell.services, cells, message, timeout)
 
     def __repr__(self) -> str:
         counts: dict[str, int] = {}
@@ -248,28 +230,6 @@ class ContainerRef(Ref[C]):
         below = ", ".join(f"{n} {stage}" for stage, n in counts.items()) or "empty"
         kind = type(self._cell.component).__name__
         return f"<{kind} {self.path} [{self._cell.status()} | {below}]>"
-
-
-@attrs.frozen
-class Broadcast:
-    """What one component answered to a broadcast: a value, or an error."""
-
-    value: Any
-    error: BaseException | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether its handler returned."""
-        return self.error is None
-
-
-def _collect(answer: Any, timeout: float | None) -> Broadcast:
-    """Wait for one answer; take the message out if its time is over."""
-    try:
-        return Broadcast(answer.result(timeout))
-    except BaseException as error:
-        answer.withdraw()
-        return Broadcast(None, error)
 
 
 def ref_of(cell: Cell) -> Any:
@@ -282,7 +242,7 @@ def make_cell(component: Component, parent: Cell | None, services: Services) -> 
     Make the cell of *component*, and of all that is in it.
 
     Raises:
-        DeclarationError: It is no component.
+        DeclarationError: It is no component, or its class or settings are wrong.
         DuplicateNameError: Two children have the same name.
         InvalidNameError: A name cannot be part of a path.
         StageError: It is, or was, in a runtime already.
@@ -299,11 +259,26 @@ def make_cell(component: Component, parent: Cell | None, services: Services) -> 
         )
     name = check_name(component.name)
     above = "" if parent is None else parent.path
-    cell = Cell(component, f"{above}/{name}", services, parent)
-    component._kinesis = _Waiting(cell.path)
+    path = f"{above}/{name}"
+    check_settings(component, path)
+    codec_of(type(component))  # here, where somebody waits for what it may raise
+    cell = Cell(component, path, services, parent)
+    component._kinesis = _Waiting(path)
     if isinstance(component, Container):
-        _give_children(component, cell, services)
+        try:
+            _give_children(component, cell, services)
+        except BaseException:
+            _release(cell)
+            raise
     return cell
+
+
+def _release(cell: Cell) -> None:
+    """Let the components in *cell* be added elsewhere: nobody has taken them in."""
+    cell.component._kinesis = None
+    if cell.supervisor is not None:
+        for child in cell.supervisor.books.children.values():
+            _release(child.cell)
 
 
 class _Waiting:

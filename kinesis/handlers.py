@@ -68,6 +68,10 @@ class Handlers:
         """Whether a default handler takes the rest."""
         return hasattr(type(self._component), "default_handler")
 
+    def takes(self, kind: type) -> bool:
+        """Whether there is a function for messages of class *kind*."""
+        return self.takes_all or not set(kind.__mro__).isdisjoint(self.types)
+
     def set(self, kind: type, function: Function) -> None:
         """Handle messages of class *kind* with *function* from now on."""
         self._added = {**(self._added or {}), kind: function}
@@ -120,7 +124,7 @@ def updater(component: Component, publishing: Publishing) -> Function:
 
     def update(message: Update) -> Snapshot:
         if message.etag is not None:
-            current = publishing.publish()
+            current = publishing.present()
             if current.etag != message.etag:
                 raise ETagMismatchError(
                     f"'{current.path}' was changed by somebody else: its ETag is "

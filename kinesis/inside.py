@@ -10,9 +10,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from kinesis.concurrency import Event
-from kinesis.errors import ContainerStoppingError, StageError
-from kinesis.serving import Scheduled
-from kinesis.stages import Stage
+from kinesis.errors import StageError
+from kinesis.schedules import Scheduled, schedule
 
 if TYPE_CHECKING:
     from kinesis.lifecycle.machine import Machine
@@ -33,8 +32,11 @@ class Inside:
         """
         What waits, when the calling thread waits.
 
-        Messages are handled while `start` blocks: then its thread waits alone.
+        Messages are handled while `start` blocks: then its thread waits alone, but
+        in a block of `edit`, where they wait for it.
         """
+        if self._life.serving.turn.is_mine:
+            return self.path
         return self._life.node()
 
     @property
@@ -67,9 +69,7 @@ class Inside:
     @property
     def deadline(self) -> float | None:
         """The monotonic moment when the sender of the message gives up."""
-        serving = self._life.serving
-        envelope = serving.envelope
-        return None if envelope is None else envelope.deadline
+        return self._life.serving.deadline
 
     def ready(self) -> None:
         self._life.ready()
@@ -86,28 +86,10 @@ class Inside:
         return cell.services.find(base, path)
 
     def after(self, seconds: float, message: object) -> Scheduled:
-        return self._schedule(seconds, None, message)
+        return schedule(self._life.serving, seconds, None, message)
 
     def every(self, seconds: float, message: object) -> Scheduled:
-        if seconds <= 0:
-            raise ValueError(f"every() takes seconds above 0, not {seconds!r}")
-        return self._schedule(seconds, seconds, message)
-
-    def _schedule(
-        self, seconds: float, period: float | None, message: object
-    ) -> Scheduled:
-        """Deliver *message* into the own mailbox, once or again and again."""
-        serving = self._life.serving
-        if serving.mailbox.is_closed:
-            raise ContainerStoppingError(
-                f"'{self.path}' stops: it takes no new timers.", path=self.path
-            )
-        of_run = self._life.stage in (Stage.STARTING, Stage.STARTED)
-        delivery = Scheduled(serving, message, of_run)
-        serving.timers.add(delivery)
-        timers = self._life.services.timers
-        delivery.timer = timers.call_later(seconds, delivery, period=period)
-        return delivery
+        return schedule(self._life.serving, seconds, seconds, message)
 
     def set_handler(self, kind: type, function: Callable[[Any], object]) -> None:
         self._life.serving.handlers.set(kind, function)

@@ -52,3 +52,11 @@ class Life(Protocol):
 
 CURRENT: ContextVar[Life | None] = ContextVar("kinesis_component", default=None)
 """The life of the component whose code runs here; None outside of components."""
+
+
+def at_most(inside: Life, timeout: float | None) -> float | None:
+    """Return *timeout*, or what the sender of the message in hand has left if less."""
+    left = inside.time_left
+    if left is None or (timeout is not None and timeout <= left):
+        return timeout
+    return left

@@ -1,14 +1,17 @@
 """
 How a component's state is looked at while its handlers change it.
 
-Nothing is computed per message unless somebody looks. Each handled message,
-`edit` and hook counts up `touched`, one number that only the holder of the turn
-writes. A reader returns what was published last if that is as new; else it takes
-the turn and encodes; else, while a handler runs, it gets the state from before
-it: as long as readers come, that is published before each handler. Only the very
-first reader may have to wait for a running handler.
+Nothing is computed per message unless somebody looks. What is *published* is the
+state of now, or None where that is not known: one reference, which only the
+holder of the turn writes, and which readers take without a lock. While nobody
+reads or listens, the end of a handler sets it to None.
 
-With a listener there is one encoding after each message, compared as bytes: that
+For a minute after each look, readers are expected: the state is published before
+a handler, if need be, and at its end in one step again. So while a handler runs,
+readers get the state from before it, and there is no moment at which they would
+have to wait for the next one. Only a first look may have to.
+
+With a listener that is one encoding after each message, compared as bytes: that
 is cheaper than to track what was assigned, and misses nothing.
 """
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from kinesis.cells import Cell
     from kinesis.changes import Feed
 
-READERS_STAY = 1_000  # messages without a reader after which none is expected
+READERS_STAY = 60.0  # seconds after a look for which the next one is expected
 
 
 class Publishing:
@@ -35,47 +38,72 @@ class Publishing:
     Methods that say so are called by who has the component's turn.
     """
 
-    __slots__ = ("_codec", "_expected", "_published", "cell", "feed", "touched")
+    __slots__ = (
+        "_codec",
+        "_expected_until",
+        "_failing",
+        "_heard",
+        "_latest",
+        "_published",
+        "cell",
+        "feed",
+    )
 
     def __init__(self, cell: Cell, feed: Feed) -> None:
         self.cell = cell
         self.feed = feed
-        self.touched = 0
         self._codec = codec_of(type(cell.component))
-        self._published: tuple[int, Snapshot] | None = None
-        self._expected = 0  # messages for which readers are still expected
+        self._published: Snapshot | None = None
+        self._latest: Snapshot | None = None  # encoded last; keeps its ETag
+        self._heard: Snapshot | None = None  # what listeners know, while there are any
+        self._expected_until = float("-inf")  # monotonic: until then readers may come
+        self._failing = False
 
-    def before(self) -> None:
+    def before(self, now: float) -> None:
         """A handler or hook begins: keep what it may change, if somebody looks."""
-        if self._expected > 0:
-            self._expected -= 1
-        elif not self.feed.watched:
+        watched = self.feed.watched
+        if not watched and now >= self._expected_until:
             return
-        published = self._published
-        if published is None or published[0] != self.touched:
+        if self._published is None:
             self._try_publish()
+        if watched and self._heard is None:
+            self._heard = self._published
 
-    def after(self) -> None:
-        """It has ended: announce what it changed, if somebody listens."""
-        known, before = self._published, self.touched
-        self.touched += 1
+    def after(self, began: float) -> None:
+        """
+        It has ended: announce what it changed, if somebody listens.
+
+        A listener that came in the middle hears of it only if the state from
+        before happens to be known.
+        """
         if not self.feed.watched:
+            self._heard = None
+            if began >= self._expected_until:
+                self._published = None
+            else:
+                self._try_publish()
             return
+        heard = self._heard or self._published
         current = self._try_publish()
-        if current is None or known is None or known[0] != before:
-            return  # the listener came in the middle: what was before is not known
-        previous = known[1]
-        if current.content != previous.content:
-            self.feed.component_changed(previous, current)
+        if current is None:
+            return  # listeners hear of it together with the next change
+        self._heard = current
+        if heard is not None and current.content != heard.content:
+            self.feed.component_changed(heard, current)
 
     def _try_publish(self) -> Snapshot | None:
         """Publish the state; with the turn. None if it cannot be encoded."""
         try:
-            return self.publish()
-        except Exception as error:  # a value of the component's own making
-            text = f"its state cannot be announced: {describe(error)}"
-            report(logging.ERROR, self.cell.path, text)
+            snapshot = self.publish()
+        except BaseException as error:  # of a value; no handler is to blame for it
+            self._published = None
+            if not self._failing:  # else it would say so at each message
+                text = f"its state cannot be read or announced: {describe(error)}"
+                report(logging.ERROR, self.cell.path, text)
+            self._failing = True
             return None
+        self._failing = False
+        return snapshot
 
     def publish(self) -> Snapshot:
         """
@@ -84,13 +112,12 @@ class Publishing:
         Raises:
             InvalidStateError: A value cannot be encoded.
         """
-        snapshot = self.present()
-        self._published = (self.touched, snapshot)
+        snapshot = self._published = self.present()
         return snapshot
 
     def present(self) -> Snapshot:
         """
-        Return the state as it is in the middle of a handler; with the turn.
+        Return the state as it is, in the middle of a handler too; with the turn.
 
         It is not published: others get the state from before, and `after` compares
         with that.
@@ -98,19 +125,19 @@ class Publishing:
         Raises:
             InvalidStateError: A value cannot be encoded.
         """
-        known = self._published
+        latest = self._latest
         content = self._codec.encode(self.cell.component)
-        if known is not None and known[1].content == content:
-            return self._at_stage(known[1])
-        return Snapshot(self._codec, self.cell.path, self.cell.stage, content)
+        if latest is not None and latest.content == content:
+            return self._at_stage(latest)
+        cell = self.cell
+        snapshot = self._latest = Snapshot(self._codec, cell.path, cell.stage, content)
+        return snapshot
 
-    def look(self) -> Snapshot | None:
-        """Return what was published if it is as new as can be; without the turn."""
-        self._expected = READERS_STAY
+    def look(self, now: float) -> Snapshot | None:
+        """Return what is published, if the state is known; without the turn."""
+        self._expected_until = now + READERS_STAY
         published = self._published
-        if published is not None and published[0] == self.touched:
-            return self._at_stage(published[1])
-        return None
+        return None if published is None else self._at_stage(published)
 
     def _at_stage(self, snapshot: Snapshot) -> Snapshot:
         """Return *snapshot* with the stage of now."""

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 from kinesis import control
 from kinesis.cells import Cell
 from kinesis.component import Component
-from kinesis.errors import PeerMessagingDisabledError
 from kinesis.handlers import Update
-from kinesis.life import Life
 from kinesis.messages import Message
-from kinesis.serving import DEEPEST, DEPTH, Serving
+from kinesis.sending import asend, post, send_all, send_inside
 from kinesis.snapshots import Snapshot, check, codec_of
 from kinesis.stages import Stage, State
 from kinesis.standing import Report, report_on
@@ -119,12 +117,13 @@ class Ref(Generic[C]):
         """
         Stop it and wait for that; it stays in its container, STOPPED.
 
-        It stays so, whatever its restart policy, until `start`. Idempotent. Called
-        by the component itself, it does not wait.
+        It stays so, whatever its restart policy and whatever is scheduled, until
+        `start`. Idempotent. Called by the component itself, it does not wait.
 
         Raises:
             WaitTimeoutError: Not within *timeout* seconds; the stop goes on.
         """
+        self._cell.cancel_scheduled()
         self._ask(Wish.STOP, timeout)
 
     def start(self, timeout: float | None = STAGE_TIMEOUT) -> None:
@@ -188,40 +187,12 @@ class Ref(Generic[C]):
         serving = self._cell.serving or serving_of(self._cell)
         inside = self._cell.services.inside()
         if inside is not None:
-            return self._send_inside(serving, inside, message, timeout)
+            return send_inside(self._cell, serving, inside, message, timeout)
         if serving.direct:
-            done, value = serving.handle_here(message, 0)
+            done, value = serving.handle_here(message, timeout)
             if done:
                 return value
         return serving.mailbox.send(message, timeout)
-
-    def _send_inside(
-        self, serving: Serving, inside: Life, message: object, timeout: float | None
-    ) -> object:
-        """Send from inside a component: no longer than it has, no deadlock."""
-        self._check_peer(inside)
-        left = inside.time_left
-        if left is not None and (timeout is None or left < timeout):
-            timeout = left
-        node = inside.node
-        if serving.direct and DEPTH.get() < DEEPEST:
-            with self._cell.services.waits.edge(node, self._cell.path):
-                done, value = serving.handle_here(message, DEPTH.get() + 1)
-            if done:
-                return value
-        return serving.mailbox.send(message, timeout, inside.path, waiter=node)
-
-    def _check_peer(self, inside: Life) -> None:
-        """Refuse a sibling's message where peers are not listened to."""
-        cell = self._cell
-        if cell.peers_enabled or cell.parent is None:
-            return
-        if inside.path.rpartition("/")[0] == cell.parent.path != cell.path:
-            raise PeerMessagingDisabledError(
-                f"'{cell.path}' takes no messages from its siblings now, and "
-                f"'{inside.path}' is one. Send EnablePeerMessaging first.",
-                path=cell.path,
-            )
 
     def post(self, message: object, timeout: float | None = SEND_TIMEOUT) -> None:
         """
@@ -234,13 +205,7 @@ class Ref(Generic[C]):
         if isinstance(message, control.Control):
             obey(self._cell, message)
             return
-        serving = self._cell.serving or serving_of(self._cell)
-        inside = self._cell.services.inside()
-        if inside is None:
-            serving.mailbox.post(message, timeout=timeout)
-            return
-        self._check_peer(inside)
-        serving.mailbox.post(message, inside.path, timeout=timeout, waiter=inside.node)
+        post(self._cell, message, timeout)
 
     def send_all(
         self, messages: Sequence[object], timeout: float | None = SEND_TIMEOUT
@@ -253,19 +218,7 @@ class Ref(Generic[C]):
         the same objects; private attributes are not restored. Nothing of a failed
         transaction is announced. Errors as in `send`.
         """
-        serving = serving_of(self._cell)
-        inside = self._cell.services.inside()
-        if inside is None:
-            replies = serving.mailbox.send_all(messages, timeout)
-        else:
-            self._check_peer(inside)
-            left = inside.time_left
-            if left is not None and (timeout is None or left < timeout):
-                timeout = left
-            replies = serving.mailbox.send_all(
-                messages, timeout, inside.path, waiter=inside.node
-            )
-        return cast("list[Any]", replies)
+        return cast("list[Any]", send_all(self._cell, messages, timeout))
 
     @overload
     async def asend(self, message: Message[R], timeout: float | None = ...) -> R: ...
@@ -278,30 +231,9 @@ class Ref(Generic[C]):
         As `send`, for any asyncio event loop. A coroutine that is cancelled takes
         its message out, unless its handler has begun.
         """
-        import asyncio  # lazy: only those who use it pay for it
-
         if isinstance(message, control.Control):
             return obey(self._cell, message)
-        serving = self._cell.serving or serving_of(self._cell)
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
-
-        def wake() -> None:
-            if not waiter.done():
-                waiter.set_result(None)
-
-        pending = serving.mailbox.submit(
-            message,
-            timeout=timeout,
-            then=lambda _: loop.call_soon_threadsafe(wake),
-        )
-        try:
-            await asyncio.wait_for(waiter, timeout)
-        except (TimeoutError, asyncio.CancelledError) as error:
-            pending.withdraw()
-            if isinstance(error, asyncio.CancelledError):
-                raise
-        return pending.result(0)
+        return await asend(self._cell, message, timeout)
 
     # -- state -----------------------------------------------------------------------
 
@@ -364,11 +296,15 @@ class Ref(Generic[C]):
         """
         Have *function* called with each change, here and below.
 
-        See `kinesis.changes.Changes.callback`; ``close()`` what it returns.
+        See `kinesis.changes.Changes.callback`; ``close()`` what it returns. Of a
+        component that is in the tree no more there are no changes: it is closed.
         """
-        return self._cell.services.changes.callback(
+        callback = self._cell.services.changes.callback(
             self.path, function, first, deadline, True, *_given(kinds)
         )
+        if self._cell.gone:
+            callback.close()
+        return callback
 
     def subscribe(
         self,
@@ -379,11 +315,15 @@ class Ref(Generic[C]):
         """
         Return an iterable of the changes, here and below.
 
-        See `kinesis.changes.Changes.subscribe`; use it in ``with``.
+        See `kinesis.changes.Changes.subscribe`; use it in ``with``. It ends by
+        itself when the component is removed, at once if it has been.
         """
-        return self._cell.services.changes.subscribe(
+        subscription = self._cell.services.changes.subscribe(
             self.path, max, overflow, True, *_given(kinds)
         )
+        if self._cell.gone:
+            subscription.leave()
+        return subscription
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Ref) and other._cell is self._cell

@@ -1,34 +1,27 @@
 """
 How a component's messages are handled: one at a time, each with an answer.
 
-The loop runs on one of the component's workers. The *turn* is what makes it one
-at a time: handlers and hooks hold it, and so does whoever edits the state from a
-blocking `start` (`edit`) or is the first to look at it from outside.
+The loop runs on one of the component's workers; the *turn* (see `kinesis.access`)
+is what makes it one at a time.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import Context, ContextVar
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from kinesis.errors import (
-    ComponentStoppedError,
-    MailboxFullError,
-    WaitTimeoutError,
-    describe,
-)
+from kinesis.access import Access
+from kinesis.errors import ComponentStoppedError, describe
 from kinesis.handlers import Handlers, updater
 from kinesis.life import CURRENT
-from kinesis.mailbox import Envelope, Mailbox
-from kinesis.publishing import Publishing
+from kinesis.mailbox import Envelope, Mailbox, what
 from kinesis.routing import routes_of
+from kinesis.schedules import Scheduled
 from kinesis.services import report
-from kinesis.snapshots import Snapshot, codec_of
-from kinesis.timers import Timer
+from kinesis.snapshots import codec_of
 
 if TYPE_CHECKING:
     from kinesis.cells import Cell
@@ -50,49 +43,7 @@ class Lane(Enum):
     RENEW = "go on, on a fresh loop"
 
 
-class Renewed(Exception):
-    """The loop was told to end, so that a fresh one goes on."""
-
-
-class Scheduled:
-    """
-    A message that a timer posts, once or again and again.
-
-    Args:
-        of_run: It was set during a run, and ends with it.
-    """
-
-    __slots__ = ("_serving", "message", "of_run", "timer")
-
-    def __init__(self, serving: Serving, message: object, of_run: bool) -> None:
-        self._serving = serving
-        self.message = message
-        self.of_run = of_run
-        self.timer: Timer | None = None
-
-    def __call__(self) -> None:
-        """Post the message; on the timer thread, so it never waits."""
-        serving = self._serving
-        if self.timer is None or self.timer.period is None:
-            serving.timers.discard(self)
-        try:
-            serving.mailbox.post(self.message, timeout=0.0)
-        except ComponentStoppedError:
-            self.cancel()
-        except MailboxFullError as error:
-            report(logging.WARNING, serving.cell.path, f"a timer's message: {error}")
-
-    def cancel(self) -> None:
-        """Post no more; idempotent, from any thread."""
-        self._serving.timers.discard(self)
-        if self.timer is not None:
-            self.timer.cancel()
-
-    def __repr__(self) -> str:
-        return f"<Scheduled {self.message!r} for {self._serving.cell.path}>"
-
-
-class Serving:
+class Serving(Access):
     """
     The mailbox of one component, and the loop that handles it.
 
@@ -104,33 +55,29 @@ class Serving:
     def __init__(
         self, cell: Cell, inside: Inside, wanted: Callable[[], object]
     ) -> None:
-        component = cell.component
+        super().__init__(cell)
+        component = self.component
         threads = cell.services.threads
-        self.cell = cell
-        self.component = component
         self.mailbox = Mailbox(
             threads,
             cell.path,
             bound=component.mailbox_bound,
             overflow=component.overflow,
             waits=cell.services.waits,
+            counted=component.dispatch == "caller",
         )
-        self.publishing = Publishing(cell, cell.services.changes.feed(cell.path))
         update = updater(component, self.publishing)
         self.handlers = Handlers(component, cell.path, update)
         self.worker: Worker | None = None  # whose thread handles the messages now
         self.direct = False  # a sender's thread may run a handler
         self.envelope: Envelope | None = None  # being handled
         self.timers: set[Scheduled] = set()
+        self._here: tuple[object, float | None] | None = None  # see `handle_here`
+        self._entered = self.mailbox.entered  # only with dispatch="caller"
         self._inside = inside
         self._wanted = wanted
         self._drains = component.on_stop == "drain"
-        self._dispatch_in_caller = component.dispatch == "caller"
         self._stays = False
-        self._threads = threads
-        self._now = threads.monotonic
-        self._turn = threads.lock()
-        self._owner: int | None = None  # the thread that has the turn
         self._drain_until = float("inf")
 
     @property
@@ -139,9 +86,20 @@ class Serving:
         cls: type = type(self.component)
         return bool(self.handlers or self.timers or routes_of(cls))
 
+    @property
+    def deadline(self) -> float | None:
+        """The moment when the sender of what the calling thread handles gives up."""
+        if not self.turn.is_mine:  # a blocking `start`, beside the handler
+            return None
+        if self._here is not None:
+            return self._here[1]
+        return self.envelope.deadline if self.envelope is not None else None
+
     def handler_name(self) -> str:
         """Name the handler that runs now, for people."""
-        envelope = self.envelope
+        envelope, here = self.envelope, self._here
+        if here is not None:
+            return f"the handler of {type(here[0]).__name__}"
         if envelope is None:
             return "its code"
         if envelope.batch is not None:
@@ -153,26 +111,26 @@ class Serving:
     def begin(self, worker: Worker) -> None:
         """Note that *worker* handles the messages from now on."""
         self.mailbox.call_at_next(None)
+        self.mailbox.forget_control()  # an order to leave is for the worker before
         self.worker = worker
-        self.direct = self._dispatch_in_caller
+        self.direct = self._entered is not None
 
     def open_unserved(self) -> None:
         """`start` blocks: ask for a thread at the first message."""
         self.mailbox.call_at_next(self._wanted)
 
     def serve(self) -> None:
-        """
-        Handle what comes until told to leave; on the worker's thread.
-
-        Raises:
-            Renewed: It was told to begin afresh.
-        """
-        self._loop()
+        """Handle what comes until told to leave; on the worker's thread."""
+        while self._loop() is Lane.RENEW:
+            self.cell.note("its message handling begins afresh, as somebody asked")
+        if self._entered is not None:  # a sender's thread may still run a handler
+            self.turn.take()
+            self.turn.give_back()
         if not self._stays:
             self.mailbox.refuse_rest()
 
-    def _loop(self) -> None:
-        """Handle what comes, until an order to leave."""
+    def _loop(self) -> Lane:
+        """Handle what comes, until an order to leave or to begin afresh."""
         take = self.mailbox.take
         draining = False
         while True:
@@ -180,47 +138,56 @@ class Serving:
             if isinstance(item, Envelope):
                 self._handle(item)
                 if draining and self._now() > self._drain_until:
-                    return
+                    return Lane.LEAVE
             elif item is None or item is Lane.LEAVE:
-                return
+                return Lane.LEAVE
             elif item is Lane.DRAIN:
                 draining = True
-            elif item is Lane.RENEW:
-                raise Renewed(f"'{self.cell.path}' goes on, on a fresh loop")
+            elif item is Lane.RENEW and not draining:
+                return Lane.RENEW
 
     def _handle(self, envelope: Envelope) -> None:
         """Handle one message, and answer it whatever happens."""
-        if not envelope.begin():
+        turn, cell, publishing = self.turn, self.cell, self.publishing
+        turn.take()
+        if self._entered is not None:
+            self._entered.leave()
+        if not envelope.begin():  # with the turn: who waits for it, waits in time
+            turn.give_back()
             return
-        self._turn.acquire()
-        self._owner = self._threads.get_ident()
         self.envelope = envelope
-        self.cell.busy_since = envelope.began_at
-        publishing = self.publishing
-        publishing.before()
-        error = value = None
-        try:
-            if envelope.batch is None:
-                message = envelope.message
-                value = self.handlers.find(type(message))(message)
-            else:
-                value = self._handle_all(envelope.batch)
-        except BaseException as raised:  # its sender's to handle
-            error = raised
-        publishing.after()
-        self.cell.busy_since = None
+        began = cell.busy_since = envelope.began_at
+        publishing.before(began)
+        value, error = self._run(envelope.message, envelope.batch)
+        publishing.after(began)
+        cell.busy_since = None
         self.envelope = None
-        self._owner = None
-        self._turn.release()
-        if self.cell.stalled is not None:
-            self.cell.recovered()
+        turn.give_back()
+        if cell.stalled is not None:
+            cell.recovered()
         if error is None:
             envelope.answer(value)
         else:
             self._failed(envelope, error)
 
-    def _handle_all(self, batch: tuple[object, ...]) -> list[object]:
-        """Handle a transaction: all of them, or the state is as it was."""
+    def _run(
+        self, message: object, batch: tuple[object, ...] | None
+    ) -> tuple[object, BaseException | None]:
+        """
+        Run the handler; return its value, or what it raised.
+
+        A function of its own, that knows nothing of the envelope: its frame is in
+        the error's traceback, and would refer to what refers to the error.
+        """
+        try:
+            if batch is None:
+                return self.handlers.find(type(message))(message), None
+            return self._run_all(batch), None
+        except BaseException as raised:  # its sender's to handle
+            return None, raised
+
+    def _run_all(self, batch: tuple[object, ...]) -> list[object]:
+        """Run a transaction: all of them, or the state is as it was."""
         codec = codec_of(type(self.component))
         saved = codec.save(self.component)
         find = self.handlers.find
@@ -232,17 +199,23 @@ class Serving:
 
     def _failed(self, envelope: Envelope, error: BaseException) -> None:
         """Answer with *error*; nobody waits for a post, so that one is logged."""
-        name = type(envelope.message).__name__
         if envelope.fail(error) and envelope.is_asked:
             return
-        text = f"the handler of {name} failed: {describe(error)}"
+        text = f"the handler of {what(envelope)} failed: {describe(error)}"
         report(logging.ERROR, self.cell.path, text, error)
 
     # -- in the sender's thread -------------------------------------------------------
 
-    def handle_here(self, message: object, depth: int) -> tuple[bool, object]:
+    def handle_here(
+        self, message: object, timeout: float | None, depth: int = 0
+    ) -> tuple[bool, object]:
         """
         Handle *message* in the calling thread, if the component is idle.
+
+        Args:
+            timeout: Seconds that the sender has. Once begun, the handler takes as
+                long as it takes, but what it sends on has no more than that.
+            depth: How many handlers run around this one in this thread.
 
         Returns:
             Whether it was handled, and the reply.
@@ -250,32 +223,44 @@ class Serving:
         Raises:
             BaseException: What the handler raised.
         """
-        if depth >= DEEPEST or self.mailbox.depth or not self._turn.acquire(False):
+        entered = self._entered
+        if depth >= DEEPEST or (timeout is not None and timeout <= 0.0):
+            return False, None
+        if entered is None or entered.count or not self.turn.take_now():
             return False, None
         try:
-            if not self.direct:
+            # Again, now that nothing more can begin: what came before goes before.
+            if entered.any() or not self.direct:
                 return False, None
-            self._owner = self._threads.get_ident()
-            publishing, tally = self.publishing, self.mailbox.tally
             began = self._now()
-            publishing.before()
-            failed = True
-            try:
-                function = self.handlers.find(type(message))
-                value = Context().run(self._run_here, function, message, depth)
-                failed = False
-            finally:
-                publishing.after()
-                tally.count_here(self._now() - began, failed)
-            return True, value
+            self._here = (message, None if timeout is None else began + timeout)
+            return True, self._run_here(message, depth, began)
         finally:
-            self._owner = None
-            self._turn.release()
+            self._here = None
+            self.turn.give_back()
 
-    def _run_here(
+    def _run_here(self, message: object, depth: int, began: float) -> object:
+        """Run the handler in a context of its own, and count it."""
+        publishing, tally = self.publishing, self.mailbox.tally
+        self.cell.busy_since = began
+        publishing.before(began)
+        failed = True
+        try:
+            function = self.handlers.find(type(message))
+            value = Context().run(self._run_inside, function, message, depth)
+            failed = False
+            return value
+        finally:
+            publishing.after(began)
+            self.cell.busy_since = None
+            tally.count_here(self._now() - began, failed)
+            if self.cell.stalled is not None:
+                self.cell.recovered()
+
+    def _run_inside(
         self, function: Callable[[object], object], message: object, depth: int
     ) -> object:
-        """Run a handler in a context of its own."""
+        """Run a handler as code of this component."""
         CURRENT.set(self._inside)
         DEPTH.set(depth)
         return function(message)
@@ -336,68 +321,6 @@ class Serving:
         self._drain_until = float("inf")
         self._stays = False
         self.mailbox.reopen()
-
-    # -- the turn -------------------------------------------------------------------
-
-    @contextmanager
-    def turn(self, timeout: float | None, what: str = "edit") -> Iterator[None]:
-        """
-        Have the component to oneself for the block; free for who has it already.
-
-        Raises:
-            WaitTimeoutError: It was not to be had within *timeout* seconds.
-        """
-        ident = self._threads.get_ident()
-        if self._owner == ident:
-            yield
-            return
-        if not self._turn.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
-            raise WaitTimeoutError(
-                f"cannot {what} '{self.cell.path}' within {timeout:g} s: "
-                f"{self.handler_name()} still runs. Wait longer, or make it shorter.",
-                path=self.cell.path,
-                stage=self.cell.stage,
-            )
-        self._owner = ident
-        try:
-            yield
-        finally:
-            self._owner = None
-            self._turn.release()
-
-    @contextmanager
-    def edit(self, timeout: float | None = None) -> Iterator[None]:
-        """Change the state in the block; one change is announced at its end."""
-        ident = self._threads.get_ident()
-        if self._owner == ident:
-            yield
-            return
-        with self.turn(timeout):
-            self.publishing.before()
-            try:
-                yield
-            finally:
-                self.publishing.after()
-
-    def touch(self) -> None:
-        """The state may have changed outside of a turn: look at it anew."""
-        with self.edit():
-            return
-
-    def snapshot(self, timeout: float | None) -> Snapshot:
-        """
-        Return the state; see `Publishing`. Who has the turn sees what it does itself.
-
-        Raises:
-            WaitTimeoutError: This is the first look, and a handler runs longer.
-        """
-        if self._owner == self._threads.get_ident():
-            return self.publishing.present()
-        snapshot = self.publishing.look()
-        if snapshot is not None:
-            return snapshot
-        with self.turn(timeout, "look at"):
-            return self.publishing.look() or self.publishing.publish()
 
     def __repr__(self) -> str:
         return f"<Serving {self.cell.path} {self.mailbox!r}>"

@@ -17,7 +17,7 @@ from kinesis.life import CURRENT
 from kinesis.services import report
 from kinesis.serving import Lane, Serving
 from kinesis.supervision import Wish
-from kinesis.supervisor import Answer
+from kinesis.supervisor import Answer, Supervisor
 from kinesis.timers import Timer
 
 
@@ -30,6 +30,14 @@ def ask(cell: Cell, wish: Wish) -> Answer:
         StageError: It is in no container.
     """
     cell.services.check_process()
+    supervisor = _supervisor_of(cell, wish)
+    inside = CURRENT.get()
+    by = f"'{inside.path}'" if inside is not None else "a caller outside"
+    return supervisor.ask(wish, cell, by)
+
+
+def _supervisor_of(cell: Cell, wish: Wish) -> Supervisor:
+    """Return who can do what is wished, or raise `StageError`."""
     supervisor = cell.supervised_by
     if supervisor is None:
         raise StageError(
@@ -39,9 +47,7 @@ def ask(cell: Cell, wish: Wish) -> Answer:
             stage=cell.stage,
             event=wish.value,
         )
-    inside = CURRENT.get()
-    by = f"'{inside.path}'" if inside is not None else "a caller outside"
-    return supervisor.ask(wish, cell, by)
+    return supervisor
 
 
 def serving_of(cell: Cell) -> Serving:
@@ -66,9 +72,10 @@ def obey(cell: Cell, message: control.Control) -> None:
         case control.Restart():
             ask(cell, Wish.RESTART)
         case control.Shutdown():
+            cell.cancel_scheduled()  # it stays stopped, until somebody starts it
             ask(cell, Wish.STOP)
         case control.RestartMailbox():
-            serving_of(cell).mailbox.control(Lane.RENEW)
+            _renew(cell)
         case control.EnablePeerMessaging():
             cell.peers_enabled = True
         case control.DisablePeerMessaging():
@@ -81,30 +88,43 @@ def obey(cell: Cell, message: control.Control) -> None:
             _obey_in_time(cell, message)
 
 
+def _renew(cell: Cell) -> None:
+    """Have message handling begin afresh, or raise `ComponentStoppedError`."""
+    if not serving_of(cell).mailbox.control(Lane.RENEW):
+        raise ComponentStoppedError(
+            f"'{cell.path}' is {cell.status()}: it handles no messages. Start it "
+            f"again first.",
+            path=cell.path,
+        )
+
+
 def _obey_in_time(cell: Cell, message: control.Control) -> None:
     """Schedule something, or forget what is scheduled."""
     match message:
         case control.RestartAfter(seconds):
-            cell.scheduled(_later(cell, seconds, control.Restart()))
+            cell.scheduled(_ask_later(cell, seconds, Wish.RESTART))
         case control.ShutdownAfter(seconds):
-            cell.scheduled(_later(cell, seconds, control.Shutdown()))
+            cell.scheduled(_ask_later(cell, seconds, Wish.STOP))
         case control.CancelAfter(seconds):
-            _later(cell, seconds, control.Cancel())
+            cell.services.timers.call_later(seconds, cell.cancel_scheduled)
         case control.Cancel():
             cell.cancel_scheduled()
 
 
-def _later(cell: Cell, seconds: float, message: control.Control) -> Timer:
-    """Obey *message* in *seconds*."""
-    return cell.services.timers.call_later(seconds, lambda: obey(cell, message))
+def _ask_later(cell: Cell, seconds: float, wish: Wish) -> Timer:
+    """Ask for it in *seconds*; whether there is anybody to ask is looked at now."""
+    _supervisor_of(cell, wish)
+    return cell.services.timers.call_later(seconds, lambda: ask(cell, wish))
 
 
 def notify_peers(cell: Cell, message: object) -> None:
-    """Post *message* to each sibling that listens to siblings."""
+    """Post *message* to each sibling that listens to siblings, and handles it."""
     supervisor = cell.supervised_by
     for child in supervisor.books.in_order() if supervisor is not None else ():
         peer = child.cell
         if peer is cell or not peer.peers_enabled or peer.serving is None:
+            continue
+        if not peer.serving.handlers.takes(type(message)):
             continue
         try:
             peer.serving.mailbox.post(message, cell.path, timeout=0.0)

@@ -342,6 +342,12 @@ class Subscription:
             self._ended = True
         self._ready.set()
 
+    def leave(self) -> None:
+        """End as `end` does, before the hub says so."""
+        self.end()
+        if self.seat is not None:
+            self.seat.close()
+
 
 def weight(item: Change | Gap) -> int:
     """Return how many changes *item* stands for."""

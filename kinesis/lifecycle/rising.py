@@ -9,7 +9,6 @@ import logging
 from kinesis.cells import Kind
 from kinesis.lifecycle.deadlines import Deadlines
 from kinesis.services import report
-from kinesis.serving import Renewed
 from kinesis.stages import Event as Moves
 from kinesis.stages import Outcome, Result, Stage
 from kinesis.workers import Order, Worker
@@ -19,6 +18,8 @@ RETRY_SECONDS = 1.0  # until a thread that was refused is asked for again
 
 class Rising(Deadlines):
     """Brings the component up, and serves it while it runs."""
+
+    __slots__ = ()
 
     def _on_activate(self, _: None) -> None:
         if self.stage is Stage.SUBMITTED:
@@ -192,8 +193,7 @@ class Rising(Deadlines):
         worker = self.serving.worker
         if worker is None or worker is not order.worker or order.error is None:
             return
-        if not isinstance(order.error, Renewed):
-            self.services.crashed(self.cell.path, order.error)
+        self.services.crashed(self.cell.path, order.error)
         if not self._wound:
             self._serve_on(worker)
 

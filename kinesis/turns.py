@@ -1,0 +1,98 @@
+"""
+Whose turn it is to have a component's state to oneself.
+"""
+
+from __future__ import annotations
+
+from kinesis.concurrency import Lock, Threads
+
+__all__ = ["Turn"]
+
+
+class Turn:
+    """
+    The right to one component's state: one thread has it, first come, first served.
+
+    A lock alone is not enough. Who gives one back and takes it again, as a busy
+    component does, is faster than a waiter wakes up: that one would wait for as
+    long as messages come. So it is handed to who has waited longest, without
+    being free in between.
+
+    Thread safety: any thread may call any method but `give_back`, which is for who
+    has the turn.
+    """
+
+    __slots__ = ("_lock", "_threads", "_waiting", "owner")
+
+    def __init__(self, threads: Threads) -> None:
+        self.owner: int | None = None  # the thread that has it
+        self._threads = threads
+        self._lock = threads.lock()
+        self._waiting: list[Lock] = []  # shut gates, each opened by who hands it over
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether the calling thread has it."""
+        return self.owner == self._threads.get_ident()
+
+    def take_now(self) -> bool:
+        """Take it if nobody has it, and nobody waits for it."""
+        if not self._lock.acquire(False):
+            return False
+        self.owner = self._threads.get_ident()
+        return True
+
+    def take(self, timeout: float | None = None) -> bool:
+        """Wait for it; false if it did not come within *timeout* seconds."""
+        if not self._lock.acquire(False) and not self._queue_up(timeout):
+            return False
+        self.owner = self._threads.get_ident()
+        return True
+
+    def _queue_up(self, timeout: float | None) -> bool:
+        """Wait until it is handed over."""
+        gate = self._threads.lock()
+        gate.acquire()
+        self._waiting.append(gate)
+        if self._lock.acquire(False):  # given back while we queued up
+            self._waiting.remove(gate)
+            return True
+        try:
+            if gate.acquire(True, -1.0 if timeout is None else max(0.0, timeout)):
+                return True
+        except BaseException:  # KeyboardInterrupt: it is for the next one
+            if not self._leave(gate):
+                self.give_back()
+            raise
+        return not self._leave(gate)
+
+    def _leave(self, gate: Lock) -> bool:
+        """Stop waiting; false if it has been handed to us."""
+        try:
+            self._waiting.remove(gate)
+        except ValueError:
+            return False
+        return True
+
+    def give_back(self) -> None:
+        """Hand it to who has waited longest, or let it lie."""
+        self.owner = None
+        while True:
+            if self._waiting and self._hand_over():
+                return
+            self._lock.release()
+            # Look again: somebody may have queued up behind the first look.
+            if not self._waiting or not self._lock.acquire(False):
+                return
+
+    def _hand_over(self) -> bool:
+        """Give it to the first that waits, if there still is one."""
+        try:
+            gate = self._waiting.pop(0)
+        except IndexError:
+            return False
+        gate.release()
+        return True
+
+    def __repr__(self) -> str:
+        return f"<Turn of thread {self.owner} | {len(self._waiting)} waiting>"
