@@ -405,5 +405,6 @@ class Supervisor:
 
     def _say(self, action: Say) -> None:
         action.cell.note(action.text)
-        level = logging.WARNING if action.failure else logging.INFO
-        report(level, action.cell.path, action.text)
+        if not action.quiet:
+            level = logging.WARNING if action.failure else logging.INFO
+            report(level, action.cell.path, action.text)

@@ -28,9 +28,9 @@ _EXPECTED = frozenset({Status.UP, Status.ENDING, Status.WAITING})  # to run on
 class Ending(Restarting):
     """Takes children down, the last started first."""
 
-    def _end(self) -> None:
+    def _end(self, why: str = "stopped with its container") -> None:
         """Take all down: refuse what waits, cut every wait short."""
-        self.phase = Phase.ENDING
+        self.phase, self._why_ending = Phase.ENDING, why
         self.group = self._beginning = None
         self._refuse_queued()
         for child in self.children.values():
@@ -60,13 +60,15 @@ class Ending(Restarting):
         """A child did not come up with the container: take down those that did."""
         self._beginning = None
         self._rollback = (outcome, child.cell)
-        self._end()
+        self._end(f"stopped, as '{child.cell.path}' did not start")
 
     def _end_next(self) -> None:
         """Take down the one that came up last; when all are, say so."""
         while self._to_end:
             child = self._to_end[-1]
             if child.status not in (Status.ENDED, Status.QUEUED):
+                if child.status is not Status.STOPPING:
+                    self._do(Say(child.cell, self._why_ending, quiet=True))
                 self._take_down(child)
                 return
             self._to_end.pop()

@@ -193,11 +193,12 @@ class Escalate:
 
 @attrs.frozen
 class Say:
-    """Write down, and log, what was decided about a child."""
+    """Write down, and log unless it is *quiet*, what was decided about a child."""
 
     cell: Cell
     text: str
     failure: bool = False
+    quiet: bool = False
 
 
 Action = Tell | Wait | Settle | Began | Ended | Escalate | Say
