@@ -15,12 +15,13 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from kinesis import reports
 from kinesis.component import Component
-from kinesis.concurrency import Future, Queue, SystemThreads, Threads
+from kinesis.concurrency import Empty, Future, Queue, SystemThreads, Threads
 from kinesis.conductor import JOIN_SECONDS, Conductor
 from kinesis.container import Container, ContainerRef, find_cell, make_cell, ref_of
 from kinesis.errors import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from kinesis.web.component import HTTP
 
 SHUTDOWN_DEADLINE = 30.0  # seconds for the whole stop
+LOOK_SECONDS = 0.25  # how late a signal may be heard, once in a thousand times
 
 _DONE = 0  # to the main thread, where signals have numbers: all has ended
 
@@ -152,7 +154,7 @@ class Runtime:
     def _obey_signals(self, signals: Queue[int]) -> None:
         """Wait for signals until all has ended; on the main thread."""
         patience = Patience()
-        while (number := signals.get()) != _DONE:
+        while (number := self._next_signal(signals)) != _DONE:
             now = self._threads.monotonic()
             if number == DUMP:
                 self._aside(self._dump)
@@ -162,6 +164,18 @@ class Runtime:
                 self._conductor.stop(signal_name(number))
             elif patience.is_second(now):
                 self._force(number)
+
+    def _next_signal(self, signals: Queue[int]) -> int:
+        """
+        Wait for a signal.
+
+        Python runs a handler in the main thread, once that thread is interrupted.
+        A signal that comes just before it blocks does not interrupt it, and would
+        wait for the next one: so look again every now and then.
+        """
+        while True:
+            with suppress(Empty):
+                return signals.get(timeout=LOOK_SECONDS)
 
     def _aside(self, job: Callable[[], object]) -> None:
         """Do *job* on a thread of its own: this one must hear the next signal."""
