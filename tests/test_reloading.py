@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kinesis import Component, Container, Runtime, field
+from kinesis import Component, Container, Runtime, private
 from kinesis.config import ComponentPlan, Plan, difference
 from kinesis.errors import ComponentNotFoundError, ConfigError, WaitTimeoutError
 from kinesis.reloading import Reloader, placed, runtime_from_file, without
@@ -548,11 +548,12 @@ def test_the_books_after_all_steps_are_as_the_file(
 
 
 class Idle(Component):
-    """Waits."""
+    """Waits; says when it does."""
 
-    beats: int = field(default=0)
+    waits: threading.Event = private(factory=threading.Event)
 
     def start(self) -> None:
+        self.waits.set()
         self.stopping.wait()
 
 
@@ -570,10 +571,11 @@ def test_reloads_never_run_beside_each_other_and_no_wish_is_lost() -> None:
         assert inside.pop() == 1
         assert not inside
 
-    runtime = Runtime(components=[Idle(name="idle")], reload=reload)
+    idle = Idle(name="idle")
+    runtime = Runtime(components=[idle], reload=reload)
 
     def signals() -> list[bool]:
-        runtime.start(PATIENCE)
+        assert idle.waits.wait(PATIENCE)
         os.kill(os.getpid(), signal.SIGHUP)
         seen = [entered.acquire(timeout=PATIENCE)]
         os.kill(os.getpid(), signal.SIGHUP)
@@ -589,7 +591,8 @@ def test_without_a_file_a_reload_says_so(caplog: pytest.LogCaptureFixture) -> No
     """
     A program of objects cannot be read again.
     """
-    runtime = Runtime(components=[Idle(name="idle")])
+    idle = Idle(name="idle")
+    runtime = Runtime(components=[idle])
     told = threading.Event()
 
     class Listening(logging.Handler):
@@ -598,7 +601,7 @@ def test_without_a_file_a_reload_says_so(caplog: pytest.LogCaptureFixture) -> No
                 told.set()
 
     def signals() -> bool:
-        runtime.start(PATIENCE)
+        assert idle.waits.wait(PATIENCE)
         os.kill(os.getpid(), signal.SIGHUP)
         heard = told.wait(PATIENCE)
         os.kill(os.getpid(), signal.SIGTERM)
