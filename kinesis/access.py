@@ -8,7 +8,7 @@ from outside.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ class Access:
         self.component: Component = cell.component
         self.turn = Turn(threads)
         self.publishing = Publishing(cell, cell.services.changes.feed(cell.path))
+        self.visitor: Callable[..., object] | None = None  # a route, while it runs
         self._now = threads.monotonic
 
     def handler_name(self) -> str:

@@ -60,6 +60,7 @@ class Route:
         public: Whether anybody may ask, with no token and from any origin.
         request_as: The name of the parameter that takes the request, if one does.
         variables: Names in the rule.
+        request_is_first: Whether that is the first parameter after ``self``.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Route:
     public: bool = False
     request_as: str | None = None
     variables: tuple[str, ...] = ()
+    request_is_first: bool = False
 
     @property
     def is_pattern(self) -> bool:
@@ -212,7 +214,10 @@ def _routes_at(cls: type, name: str) -> Iterator[Route]:
     wishes: tuple[Wish, ...] = ()
     for base in cls.__mro__:  # the nearest that says something
         wishes = wishes or getattr(vars(base).get(name), MARK, ())
+    parameters = list(inspect.signature(function).parameters)
     request_as = _request_parameter(function)
+    first = parameters[1] if len(parameters) > 1 else None
+    named = "request" if "request" in parameters else None
     for wish in wishes:
         rule = lower(wish.rule or f"/{name}")
         variables = tuple(found["name"] for found in VARIABLE.finditer(rule))
@@ -222,13 +227,19 @@ def _routes_at(cls: type, name: str) -> Iterator[Route]:
             wish.methods,
             wish.alone,
             wish.public,
-            request_as or _named_request(function),
+            request_as or named,
             variables,
+            first is not None and first == (request_as or named),
         )
     if wishes or request_as is None or name.startswith("_"):
         return
     if _needs_only(function, request_as):
-        yield Route(name, f"/{name.lower()}", request_as=request_as)
+        yield Route(
+            name,
+            f"/{name.lower()}",
+            request_as=request_as,
+            request_is_first=first == request_as,
+        )
 
 
 def lower(rule: str) -> str:
@@ -239,11 +250,6 @@ def lower(rule: str) -> str:
         parts += [rule[at : found.start()].lower(), found[0]]
         at = found.end()
     return "".join([*parts, rule[at:].lower()])
-
-
-def _named_request(function: FunctionType) -> str | None:
-    """Return ``request`` if a parameter has that name."""
-    return "request" if "request" in inspect.signature(function).parameters else None
 
 
 def _request_parameter(function: FunctionType) -> str | None:

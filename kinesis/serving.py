@@ -97,6 +97,8 @@ class Serving(Access):
 
     def handler_name(self) -> str:
         """Name the handler that runs now, for people."""
+        if self.visitor is not None:
+            return f"the route {getattr(self.visitor, '__name__', 'of somebody')}"
         envelope, here = self.envelope, self._here
         if here is not None:
             return f"the handler of {type(here[0]).__name__}"

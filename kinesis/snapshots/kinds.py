@@ -8,6 +8,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import attrs
@@ -48,6 +49,7 @@ def parts_of(kind: Any) -> Mapping[str, Part] | None:
     }
 
 
+@cache
 def _parts(cls: Any) -> dict[str, Part] | None:
     """Return the constructor arguments of a class, with their types resolved."""
     if issubclass(cls, msgspec.Struct):

@@ -36,13 +36,13 @@ from kinesis.web.answers import (
     emit,
     problem,
 )
-from kinesis.web.calls import busy, run_route
+from kinesis.web.calls import busy, run_alone, run_beside
 from kinesis.web.channels import TRACE_KEY
 from kinesis.web.events import Events
 from kinesis.web.metrics import Metrics
 from kinesis.web.openapi import OpenAPI
 from kinesis.web.parsing import fault_of_path
-from kinesis.web.resources import Resource
+from kinesis.web.resources import Methods, Resource
 from kinesis.web.routes import (
     Endpoint,
     ExtraRoutes,
@@ -168,6 +168,8 @@ class Application:
         """Return the answer, whatever goes wrong."""
         TRACE.set(trace)
         path = environ["PATH_INFO"]
+        if not path.isascii():
+            path = path.encode("latin-1").decode("utf-8", "replace")
         try:
             return self._dispatch(environ, path)
         except Problem as told:
@@ -185,8 +187,8 @@ class Application:
     ) -> Answer:
         """Log what failed with an id, and answer with that id alone."""
         number = os.urandom(6).hex()
-        cells, _ = descend(self.root, path.split("/")[1:])
-        where = cells[-1].path if cells else self.root.path
+        cell, _ = descend(self.root, path.split("/"))
+        where = self.root.path if cell is None else cell.path
         text = f"{environ['REQUEST_METHOD']} {path!r} failed [{number}]"
         report(logging.ERROR, where, text, error, error_id=number)
         detail = f"The request failed. The log has the reason, as {number}."
@@ -194,8 +196,6 @@ class Application:
 
     def _dispatch(self, environ: WSGIEnvironment, path: str) -> Answer:
         """Find what is at the path, and have it answer."""
-        if not path.isascii():
-            path = path.encode("latin-1").decode("utf-8", "replace")
         if "%" in environ.get("REQUEST_URI", ""):
             fault = fault_of_path(environ["REQUEST_URI"].partition("?")[0])
             if fault is not None:
@@ -204,18 +204,18 @@ class Application:
         if page is not None:
             return self._page(environ, path, page)
         parts = path.split("/")
-        cells, count = descend(self.root, parts[1:])
-        if cells:
-            if count == len(parts) - 1:
-                resource = Resource(cells[-1], environ, self.carrier)
-                return self._resource(environ, resource.handlers())
-            if parts[count + 1] == "-":
-                resource = Resource(cells[-1], environ, self.carrier)
-                below = resource.handlers_below(parts[count + 2 :])
-                return self._resource(environ, below)
-        found = self._find_route(cells, parts, path)
+        cell, count = descend(self.root, parts)
+        if cell is not None:
+            if count == len(parts):
+                resource = Resource(cell, environ, self.carrier)
+                return self._resource(environ, resource, resource.methods())
+            if parts[count] == "-":
+                resource = Resource(cell, environ, self.carrier)
+                below = resource.methods_below(parts[count + 1 :])
+                return self._resource(environ, resource, below)
+        found = self._find_route(cell, parts, count, path)
         if found is None:
-            raise self._nothing_at(path, parts, cells, count)
+            raise self._nothing_at(path, parts, cell, count)
         return self._call(environ, found)
 
     def _page(self, environ: WSGIEnvironment, path: str, page: Page) -> Answer:
@@ -228,16 +228,16 @@ class Application:
         return page(environ)
 
     def _resource(
-        self, environ: WSGIEnvironment, handlers: Mapping[str, Callable[[], Answer]]
+        self, environ: WSGIEnvironment, resource: Resource, methods: Methods
     ) -> Answer:
         """Have a resource answer."""
         method = environ["REQUEST_METHOD"]
-        handler = handlers.get(method)
-        if handler is None:
-            return self._other_method(method, handlers)
+        function = methods.get(method)
+        if function is None:
+            return self._other_method(method, methods)
         if method not in SAFE:
             self.guard.check_change(environ)
-        return handler()
+        return function(resource)
 
     def _other_method(self, method: str, known: Mapping[str, object]) -> Answer:
         """Say which methods there are; for OPTIONS that is the answer."""
@@ -249,17 +249,16 @@ class Application:
     # -- routes ----------------------------------------------------------------------
 
     def _find_route(
-        self, cells: list[Cell], parts: list[str], path: str
+        self, cell: Cell | None, parts: list[str], count: int, path: str
     ) -> Found | None:
         """Return the route at the path: that of the longest prefix."""
-        for count in range(len(cells), 0, -1):
-            cell = cells[count - 1]
-            found = table_of(type(cell.component)).match(
-                cell, "/".join(parts[count + 1 :])
-            )
+        while cell is not None:
+            found = table_of(type(cell.component)).match(cell, "/".join(parts[count:]))
             if found is not None:
-                longer = len(cell.path) + 1
-                return self.extra.match(path, longer_than=longer) or found
+                return self.extra.match(path, len(cell.path) + 1) or found
+            if cell is self.root:
+                break
+            cell, count = cell.parent, count - 1
         return self.extra.match(path)
 
     def _call(self, environ: WSGIEnvironment, found: Found) -> Answer:
@@ -278,30 +277,27 @@ class Application:
         if found.cell is None:
             return answer_of(endpoint.function(request, **values))
         arguments: tuple[object, ...] = ()
-        if route.request_as is not None:
+        if route.request_is_first:
+            arguments = (request,)
+        elif route.request_as is not None:
             values = {**values, route.request_as: request}
-        result = run_route(
-            found.cell, endpoint.function, arguments, values, alone=route.alone
-        )
-        return answer_of(result)
+        run = run_alone if route.alone else run_beside
+        return answer_of(run(found.cell, endpoint.function, arguments, values))
 
     def _nothing_at(
-        self, path: str, parts: list[str], cells: list[Cell], count: int
+        self, path: str, parts: list[str], cell: Cell | None, count: int
     ) -> Problem:
         """Return a 404 that helps; a redirect where only a slash is too much."""
-        if cells and parts[-1] == "" and count == len(parts) - 2:
-            target = path_of(cells[-1])
+        if cell is not None and parts[-1] == "" and count == len(parts) - 1:
+            target = path_of(cell)
             return Problem(308, f"it is at {target}.", [("Location", target)])
         if path != path.lower():
             return Problem(404, f"nothing is at {path!r}. Paths are in lower case.")
-        if not cells:
+        if cell is None:
             hint = did_you_mean(parts[1], [self.root.name.lower()])
             start = path_of(self.root)
             return Problem(404, f"nothing is at {path!r}.{hint} All begins at {start}.")
-        deepest = cells[-1]
-        return Problem(
-            404, f"nothing is at {path!r}.{_nearest(deepest, parts[count + 1])}"
-        )
+        return Problem(404, f"nothing is at {path!r}.{_nearest(cell, parts[count])}")
 
 
 def _nearest(cell: Cell, word: str) -> str:

@@ -5,6 +5,7 @@ Reading what clients send: JSON, checked before anything is made of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -59,7 +60,7 @@ def read_message(kind: type, data: Any) -> Any:
         Problem: 422, with every fault: msgspec alone would stop at the first, and
             ignore keys that it does not know.
     """
-    if shape_of(kind).problem:  # a class whose attributes are not declared
+    if not is_declared(kind):  # a class whose attributes are not declared
         return _plain_message(kind, data)
     reader = Reader()
     try:
@@ -69,6 +70,12 @@ def read_message(kind: type, data: Any) -> Any:
     if message is BAD:
         raise invalid(f"that is no {kind.__name__}. Nothing was sent.", reader.faults)
     return message
+
+
+@cache
+def is_declared(kind: type) -> bool:
+    """Whether it is known what a message of class *kind* is made of."""
+    return not shape_of(kind).problem
 
 
 def _plain_message(kind: type, data: Any) -> Any:

@@ -83,38 +83,73 @@ class Visit(Inside):
         return None
 
 
-def run_route(
+def run_alone(
     cell: Cell,
     function: Any,
     arguments: tuple[object, ...],
     named: Mapping[str, Any],
-    *,
-    alone: bool,
 ) -> object:
     """
-    Call *function* of the component in *cell*; return what it returns.
+    Call *function* of the component in *cell*, with its turn.
 
     Raises:
-        Problem: It is not up: 503 if it comes or stops, 404 if it has stopped.
-        WaitTimeoutError: A handler has run all the time that there was.
+        Problem: It is not up: 503 if it comes or stops, 404 if it has stopped. Or
+            a handler has run all the time that there was: 503.
     """
     life = cell.life
     if life is None or cell.stage is not Stage.STARTED:
         raise unavailable(cell)
-    component = cell.component
-    if alone:
-        CURRENT.set(life.inside)
-        with life.serving.edit(TURN_TIMEOUT):
-            if cell.stage is not Stage.STARTED:  # stopped while this waited
-                raise unavailable(cell)
-            return function(component, *arguments, **named)
+    CURRENT.set(life.inside)
+    serving = life.serving
+    turn, publishing = serving.turn, serving.publishing
+    if not turn.take(TURN_TIMEOUT):
+        raise behind(cell, serving.handler_name())
+    began = serving.mailbox.tally.now()
+    cell.busy_since, serving.visitor = began, function
+    publishing.before(began)
+    try:
+        if cell.stage is not Stage.STARTED:  # stopped while this waited
+            raise unavailable(cell)
+        return function(cell.component, *arguments, **named)
+    finally:
+        publishing.after(began)
+        cell.busy_since = serving.visitor = None
+        turn.give_back()
+        if cell.stalled is not None:
+            cell.recovered()
+
+
+def run_beside(
+    cell: Cell,
+    function: Any,
+    arguments: tuple[object, ...],
+    named: Mapping[str, Any],
+) -> object:
+    """
+    Call *function* of the component in *cell*, beside whatever it does.
+
+    Raises:
+        Problem: It is not up, or stopped meanwhile, and the call failed.
+    """
+    life = cell.life
+    if life is None or cell.stage is not Stage.STARTED:
+        raise unavailable(cell)
     CURRENT.set(Visit(life))
     try:
-        return function(component, *arguments, **named)
+        return function(cell.component, *arguments, **named)
     except Exception:
         if cell.stage is Stage.STARTED:
             raise
         raise unavailable(cell) from None  # what it used was taken away
+
+
+def behind(cell: Cell, what: str) -> Problem:
+    """Return how to say that the component has been busy all the time."""
+    return Problem(
+        503,
+        f"'{cell.path}' is busy: {what} still runs after {TURN_TIMEOUT:g} s.",
+        [("Retry-After", str(RETRY))],
+    )
 
 
 def unavailable(cell: Cell) -> Problem:

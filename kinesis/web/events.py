@@ -78,11 +78,11 @@ class Events:
         path = path.rstrip("/")
         if not path:
             return lambda topic: True
-        parts = path.split("/")[1:]
-        cells, count = descend(self._root, parts)
-        if count != len(parts) or not cells:
+        parts = path.split("/")
+        cell, count = descend(self._root, parts)
+        if cell is None or count != len(parts):
             raise Problem(404, f"no component is at {path!r}: nothing to listen to.")
-        own = path_of(cells[-1])
+        own = path_of(cell)
         below = f"{own}/"
         return lambda topic: topic == own or topic.startswith(below)
 

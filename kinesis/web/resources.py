@@ -48,8 +48,6 @@ STEERING: Mapping[str, Wish] = {
     "stop": Wish.STOP,
 }
 
-Handler = Callable[[], Answer]
-
 
 @attrs.define(eq=False)
 class Resource:
@@ -68,17 +66,9 @@ class Resource:
 
     # -- the component itself ---------------------------------------------------
 
-    def handlers(self) -> Mapping[str, Handler]:
-        """Return what answers each method."""
-        known: dict[str, Handler] = {
-            "GET": self.get,
-            "HEAD": self.get,
-            "PUT": self.put,
-            "PATCH": self.patch,
-        }
-        if self.cell.parent is not None:
-            known["DELETE"] = self.delete
-        return known
+    def methods(self) -> Methods:
+        """Return what answers each method; nobody removes the root."""
+        return _METHODS if self.cell.parent is not None else _METHODS_OF_ROOT
 
     def get(self) -> Answer:
         """Show the state; 304 if the client has it."""
@@ -134,7 +124,7 @@ class Resource:
 
     # -- below /-/ ----------------------------------------------------------------
 
-    def handlers_below(self, parts: list[str]) -> Mapping[str, Handler]:
+    def methods_below(self, parts: list[str]) -> Methods:
         """
         Return what answers each method at the path ``-/`` and *parts*.
 
@@ -143,11 +133,11 @@ class Resource:
         """
         match parts:
             case ["messages"]:
-                return {"GET": self.list_messages, "HEAD": self.list_messages}
+                return {"GET": Resource.list_messages, "HEAD": Resource.list_messages}
             case ["messages", name]:
-                return {"POST": lambda: self.send(name)}
+                return {"POST": lambda resource: resource.send(name)}
             case [word] if word in STEERING and self.cell.parent is not None:
-                return {"POST": lambda: self._steer(STEERING[word])}
+                return {"POST": lambda resource: resource._steer(STEERING[word])}
         raise Problem(404, f"nothing is at '-/{'/'.join(parts)}' of a component.")
 
     def list_messages(self) -> Answer:
@@ -215,6 +205,17 @@ class Resource:
         while above is not None and above is not self.cell:
             above = above.parent
         return above is not None
+
+
+Methods = Mapping[str, Callable[[Resource], Answer]]
+
+_METHODS_OF_ROOT: Methods = {
+    "GET": Resource.get,
+    "HEAD": Resource.get,
+    "PUT": Resource.put,
+    "PATCH": Resource.patch,
+}
+_METHODS: Methods = {**_METHODS_OF_ROOT, "DELETE": Resource.delete}
 
 
 def message_types(cell: Cell) -> Mapping[str, type]:

@@ -21,6 +21,7 @@ comes or goes, and swapped by one reference.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import attrs
@@ -36,8 +37,6 @@ from kinesis.stages import Stage
 from kinesis.supervisor import Supervisor
 
 NO_VALUES: Mapping[str, Any] = {}
-
-TABLE = "__kinesis_route_table__"
 
 
 @attrs.frozen(eq=False)
@@ -57,7 +56,7 @@ class Endpoint:
     prefix: str = ""
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)  # not frozen: one is made for every request
 class Found:
     """
     What is at a path.
@@ -121,40 +120,39 @@ def _map_of(patterns: Iterable[str]) -> Map:
     return made
 
 
+@cache
 def table_of(cls: type) -> Table:
     """Return the table of a component class, the same one each time."""
-    table = cls.__dict__.get(TABLE)
-    if not isinstance(table, Table):
-        table = Table(
-            Endpoint(route, getattr(cls, route.name)) for route in routes_of(cls)
-        )
-        setattr(cls, TABLE, table)
-    return table
+    return Table(Endpoint(route, getattr(cls, route.name)) for route in routes_of(cls))
 
 
 # -- the tree as a table ---------------------------------------------------------
 
 
-def descend(root: Cell, parts: list[str]) -> tuple[list[Cell], int]:
+def descend(root: Cell, parts: list[str]) -> tuple[Cell | None, int]:
     """
-    Walk *parts* of a path down from *root*.
+    Walk a path down from *root*.
+
+    Args:
+        parts: What the path is made of, the empty part before the first slash too.
 
     Returns:
-        The cells passed, the deepest last, and how many parts led there. None
-        and 0 if the first part is not the root.
+        The deepest component, and how many parts led there; None and 0 if the path
+        does not begin with *root*.
     """
-    if not parts or parts[0] != root.name.lower():
-        return [], 0
-    cells, cell, count = [root], root, 1
-    for part in parts[1:]:
+    if len(parts) < 2 or parts[1] != root.name.lower():
+        return None, 0
+    cell, count = root, 2
+    for part in parts[2:]:
         supervisor = cell.supervisor
-        child = supervisor.books.lower.get(part) if supervisor is not None else None
+        if supervisor is None:
+            break
+        child = supervisor.books.lower.get(part)
         if child is None:
             break
         cell = child.cell
-        cells.append(cell)
         count += 1
-    return cells, count
+    return cell, count
 
 
 def path_of(cell: Cell) -> str:
@@ -227,7 +225,7 @@ class ExtraRoutes:
                 del self._tables[prefix]
             return True
 
-    def match(self, path: str, *, longer_than: int = 0) -> Found | None:
+    def match(self, path: str, longer_than: int = 0) -> Found | None:
         """Return what is at *path*, the longest prefix first."""
         tables = self._tables
         if not tables:

@@ -30,6 +30,8 @@ VARIABLE = "KINESIS_HTTP_TOKEN"
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
+MOST_PASSED = 64  # values of Host that are known to be right
+
 OWN_SITE = frozenset({"same-origin", "none"})  # of Sec-Fetch-Site
 
 
@@ -66,6 +68,7 @@ class Guard:
     loopback: bool = True
     token: bytes | None = attrs.field(default=None, repr=False)
     hosts: frozenset[str] = frozenset()
+    _passed: set[str] = attrs.field(factory=set, init=False, eq=False, repr=False)
 
     @classmethod
     def of(cls, host: str, token: str | None, hosts: Collection[str] = ()) -> Guard:
@@ -119,6 +122,8 @@ class Guard:
         if not self.loopback and not self.hosts:
             return
         host = environ.get("HTTP_HOST", "")
+        if host in self._passed:
+            return
         name = host_name(host)
         if name and not is_loopback(name) and name not in self.hosts:
             raise Problem(
@@ -126,6 +131,8 @@ class Guard:
                 f"this server is not {name!r}. If a proxy calls it so, name that "
                 f"among its 'hosts'.",
             )
+        if len(self._passed) < MOST_PASSED:  # kept: to read an address takes its time
+            self._passed.add(host)
 
     def _check_origin(self, environ: WSGIEnvironment) -> None:
         """Refuse what a page of another origin sends."""

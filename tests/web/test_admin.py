@@ -319,10 +319,6 @@ def test_a_part_of_the_tree_is_served_alone():
     An application over a container knows nothing outside of it.
     """
     with Runtime("app", [Stock(name="outside")]) as runtime:
-        from werkzeug.test import Client
-
-        from kinesis import Container
-
         inner = runtime.add(Container(name="inner", components=[Stock(name="in")]))
         client = Client(Application(inner._cell))
 

@@ -47,7 +47,11 @@ class TestPlainMethods:
             ("five", "/five", "request"),
         ]
         assert routes_of(Many)[0] == Route(
-            "one", "/one", ("GET", "POST"), request_as="request"
+            "one",
+            "/one",
+            ("GET", "POST"),
+            request_as="request",
+            request_is_first=True,
         )
 
     def test_nothing_else_does(self):
@@ -140,7 +144,14 @@ class TestTheDecorator:
         by_rule = {r.rule: r for r in routes_of(Told)}
 
         assert by_rule["/items/<int:Id>"] == Route(
-            "item", "/items/<int:Id>", ("GET", "DELETE"), True, True, "request", ("Id",)
+            "item",
+            "/items/<int:Id>",
+            ("GET", "DELETE"),
+            alone=True,
+            public=True,
+            request_as="request",
+            variables=("Id",),
+            request_is_first=True,
         )
         assert by_rule["/other"].alone is False
         assert by_rule["/plain"].request_as is None
