@@ -311,7 +311,9 @@ class Cell:
         Raises:
             WaitTimeoutError: Not within *timeout* seconds.
             ComponentStoppedError: It was torn down instead, or its runtime has ended.
+            ForkedError: In a forked child.
         """
+        self.services.check_process()
         wanted = " or ".join(map(str, stages))
         future: Future[Stage] = Future(self.services.threads, f"'{self.path}' {wanted}")
         entry = (stages, future)

@@ -250,6 +250,7 @@ class Ref(Generic[C]):
             WaitTimeoutError: It was the first look, and a handler ran for longer
                 than *timeout* seconds.
         """
+        self._cell.services.check_process()
         serving = self._cell.serving
         if serving is not None:
             return serving.snapshot(timeout)
@@ -299,6 +300,7 @@ class Ref(Generic[C]):
         See `kinesis.changes.Changes.callback`; ``close()`` what it returns. Of a
         component that is in the tree no more there are no changes: it is closed.
         """
+        self._cell.services.check_process()
         callback = self._cell.services.changes.callback(
             self.path, function, first, deadline, True, *_given(kinds)
         )
@@ -318,6 +320,7 @@ class Ref(Generic[C]):
         See `kinesis.changes.Changes.subscribe`; use it in ``with``. It ends by
         itself when the component is removed, at once if it has been.
         """
+        self._cell.services.check_process()
         subscription = self._cell.services.changes.subscribe(
             self.path, max, overflow, True, *_given(kinds)
         )

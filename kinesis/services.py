@@ -9,7 +9,9 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal
+from weakref import WeakSet
 
 import attrs
 
@@ -44,6 +46,7 @@ class Services:
             others; ``new``: always on a new one.
         changes: Where changes are announced, and who listens.
         pid: The process that the threads live in; a forked child has none.
+        forked: Whether this is such a child.
         ref_of: Makes the `Ref` of a cell; set by the runtime.
         on_finished: Called when a component has finished by itself.
         started: Numbers components in the order in which they reach STARTED.
@@ -58,6 +61,7 @@ class Services:
     threads: Threads
     transitions: Transitions = "parked"
     pid: int = attrs.field(factory=os.getpid)
+    forked: bool = attrs.field(default=False, init=False)
     crashes: int = attrs.field(default=0, init=False)
     timers: Timers = attrs.field(init=False)
     doors: Doors = attrs.field(init=False)
@@ -78,6 +82,8 @@ class Services:
         self.waits = WaitGraph(self.threads)
         self.changes = Changes(self.threads, self.name)
         self._books = self.threads.lock()
+        _watch_forks()
+        _living.add(self)
 
     def note_stopped(self, path: str, seconds: float) -> None:
         """Keep what a component took to stop, for the report on the whole stop."""
@@ -106,7 +112,12 @@ class Services:
 
         That of another runtime is outside: the two may have paths in common, but
         do not wait for one another.
+
+        Raises:
+            ForkedError: As `check_process`: all who send or ask come by here.
         """
+        if self.forked:
+            self.check_process()
         life = CURRENT.get()
         return life if life is not None and life.services is self else None
 
@@ -117,12 +128,27 @@ class Services:
         Raises:
             ForkedError: This is not the process that made the runtime.
         """
-        if os.getpid() != self.pid:
+        if self.forked:
             raise ForkedError(
                 f"the runtime '{self.name}' belongs to process {self.pid}: a forked "
                 f"child has none of its threads. Make a Runtime after the fork, or "
                 f"start the child with multiprocessing's 'spawn'."
             )
+
+
+_living: WeakSet[Services] = WeakSet()
+
+
+@cache
+def _watch_forks() -> None:
+    """Have every forked child know that it is one; once, with the first runtime."""
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def _note_fork() -> None:
+    """Mark all runtimes: looking at a flag is for free, at the process id is not."""
+    for services in _living:
+        services.forked = True
 
 
 def report(

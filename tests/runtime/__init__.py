@@ -1,0 +1,1 @@
+"""Tests of the runtime: its start and end, signals, exit codes, reports."""
