@@ -217,7 +217,7 @@ class _Document:
         for endpoint in endpoints:
             by_prefix.setdefault(endpoint.prefix, []).append(endpoint)
         for prefix, below in by_prefix.items():
-            start, _ = template_of(prefix)
+            start = template_of(prefix)
             for path, same in by_template(below).items():
                 item = routes.item(path, same, "others")
                 self.paths.setdefault(start + path, item)

@@ -173,7 +173,7 @@ class Items:
         for field in fields:
             schema = self.schemas.of(field.type)
             if patch:
-                schema = _patched(schema)
+                schema = self.schemas.as_patch(schema)
             if field.secret:
                 schema = {"anyOf": [_masked(), schema]}
             properties[field.name] = schema
@@ -269,15 +269,6 @@ def _state_of(cls: type) -> list[FieldInfo]:
 def _masked() -> Schema:
     """Return the schema of a secret, as it is shown."""
     return {"const": MASK, "description": "A secret: sent back so, it is left as is."}
-
-
-def _patched(schema: Schema) -> Schema:
-    """Return the schema of a change to a value of *schema*."""
-    if schema.get("type") in {"array", "boolean", "integer", "null", "number"}:
-        return schema
-    if schema.get("type") == "string" or not schema:
-        return schema
-    return {"anyOf": [schema, {"type": "object", "description": "A merge patch."}]}
 
 
 def types_of(cls: type) -> Iterator[Any]:

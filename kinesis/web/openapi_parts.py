@@ -22,7 +22,7 @@ STAGE = {"$ref": "#/components/schemas/kinesis.Stage"}
 STATE = {"$ref": "#/components/schemas/kinesis.State"}
 
 # An entity tag, then more of them.
-_TAG = r'(W/)?"[\x21\x23-\x7e]*"'
+_TAG = r'(W/)?"[!#-~]*"'
 TAGS = rf"^(\*|{_TAG}( *, *{_TAG})*)$"
 
 # What the server itself may answer, whatever was asked for.

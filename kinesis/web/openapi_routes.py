@@ -36,22 +36,25 @@ from kinesis.web.problems import MEDIA_TYPE
 from kinesis.web.routes import Endpoint
 from kinesis.web.security import SAFE
 
+NAME = re.compile(r"\{(\w+)\}")
 ARGUMENTS = re.compile(r"<(?:[a-z_]+)\((?P<arguments>[^<>]*)\):")
 
 STREAM = "text/event-stream"
 ANYTHING = "*/*"
 
+# No slash, backslash or control character, which no path may hide; for a path, slashes.
+SEGMENT = r"^[^/\\\x00-\x1f\x7f]+$"
+SEGMENTS = r"^[^/\\\x00-\x1f\x7f][^\\\x00-\x1f\x7f]*$"
 
-def template_of(rule: str) -> tuple[str, tuple[str, ...]]:
-    """Return a *rule* as OpenAPI writes paths, and the names of its variables."""
+
+def template_of(rule: str) -> str:
+    """Return a *rule* as OpenAPI writes paths: ``/items/{id}``."""
     parts: list[str] = []
-    names: list[str] = []
     at = 0
     for found in VARIABLE.finditer(rule):
         parts += [_literal(rule[at : found.start()]), f"{{{found['name']}}}"]
-        names.append(found["name"])
         at = found.end()
-    return "".join([*parts, _literal(rule[at:])]), tuple(names)
+    return "".join([*parts, _literal(rule[at:])])
 
 
 def _literal(text: str) -> str:
@@ -68,7 +71,7 @@ def by_template(endpoints: Iterable[Endpoint]) -> dict[str, list[Endpoint]]:
     shapes: dict[str, str] = {}
     found: dict[str, list[Endpoint]] = {}
     for endpoint in endpoints:
-        template, _ = template_of(endpoint.route.rule)
+        template = template_of(endpoint.route.rule)
         shape = VARIABLE.sub("<>", endpoint.route.rule)
         found.setdefault(shapes.setdefault(shape, template), []).append(endpoint)
     return found
@@ -89,24 +92,22 @@ class Routes:
 
     def item(self, template: str, endpoints: Iterable[Endpoint], tag: str) -> Part:
         """Return the path item of the routes that share a path."""
-        _, names = template_of(re.sub(r"\{(\w+)\}", r"<\1>", template))
         item: Part = {}
-        variables: list[Part] = []
-        for endpoint in endpoints:
-            own = list(_variables(endpoint.route, names))
-            variables = variables or own
-            others = own if own != variables else []
+        routes = list(endpoints)
+        is_shared = len({endpoint.route.rule for endpoint in routes}) > 1
+        for endpoint in routes:
             for method in endpoint.route.methods:
-                made = self._operation(endpoint, method, others, tag)
+                made = self._operation(endpoint, method, tag)
+                if is_shared:  # OpenAPI cannot tell their values apart
+                    made["responses"] |= {"default": answer("What another answers.")}
                 item.setdefault(method.lower(), made)
         if "get" in item:
             item.setdefault("head", bodiless(item["get"]))
         item.setdefault("options", options(tag))
+        variables = list(_variables(template, [each.route for each in routes]))
         return {"parameters": variables, **item} if variables else item
 
-    def _operation(
-        self, endpoint: Endpoint, method: str, variables: list[Part], tag: str
-    ) -> Part:
+    def _operation(self, endpoint: Endpoint, method: str, tag: str) -> Part:
         """Return what one route does for one method."""
         route, function = endpoint.route, endpoint.function
         changes = method not in SAFE and not route.public
@@ -123,7 +124,6 @@ class Routes:
             tag,
             responses,
             description=more,
-            parameters=variables,
             body={ANYTHING: {"schema": {}}} if with_body else None,
             required=False,
             secured=changes and self.secured,
@@ -149,14 +149,20 @@ class Routes:
         return responses
 
 
-def _variables(route: Route, names: tuple[str, ...]) -> Iterator[Part]:
-    """Yield the parameters for the variables of a rule, by the path's *names*."""
-    for name, found in zip(names, VARIABLE.finditer(route.rule), strict=True):
+def _variables(template: str, routes: list[Route]) -> Iterator[Part]:
+    """Yield the parameters of a path: what any of its *routes* takes."""
+    found = [list(VARIABLE.finditer(route.rule)) for route in routes]
+    for name, *same in zip(NAME.findall(template), *found, strict=True):
+        schemas: list[Schema] = []
+        for each in same:
+            schema = schema_of_variable(each[0], each["kind"] or "default")
+            if schema not in schemas:
+                schemas.append(schema)
         yield {
             "name": name,
             "in": "path",
             "required": True,
-            "schema": schema_of_variable(found[0], found["kind"] or "default"),
+            "schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas},
         }
 
 
@@ -178,12 +184,12 @@ def schema_of_variable(text: str, kind: str) -> Schema:
             return {"enum": [str(item) for item in items]}
         case "path":
             described = "It may have slashes in it, written as they are."
-            return {"type": "string", "minLength": 1, "description": described}
+            return {"type": "string", "pattern": SEGMENTS, "description": described}
     positional = dict(zip(("minlength", "maxlength", "length"), items, strict=False))
     named = {**positional, **named}
     low = named.get("length") or named.get("minlength") or 1
     high = named.get("length") or named.get("maxlength")
-    schema: Schema = {"type": "string", "minLength": low, "pattern": "^[^/]*$"}
+    schema: Schema = {"type": "string", "minLength": low, "pattern": SEGMENT}
     return schema if high is None else {**schema, "maxLength": high}
 
 

@@ -46,15 +46,17 @@ class Schemas:
     def __init__(self, kinds: Iterable[Any]) -> None:
         known = {kind: None for kind in kinds if _can_be_key(kind)}
         usable = _usable(list(known))
-        found, self.definitions = _components([*usable, *_classes_in(usable)])
+        classes = _classes_in(usable)
+        found, self.definitions = _components([*usable, *classes])
         self._found = dict(zip(usable, found, strict=False))
-        for kind, schema in zip(_classes_in(usable), found[len(usable) :], strict=True):
+        for kind, schema in zip(classes, found[len(usable) :], strict=True):
             parts = parts_of(kind)
             name = str(schema.get("$ref", "")).removeprefix(PREFIX)
             if parts is not None and "properties" in self.definitions.get(name, {}):
                 closed = _closed(self.definitions[name], parts, kind)
                 self.definitions[name] = closed
         self._shown: dict[str, str] = {}
+        self._patches: dict[str, str] = {}
 
     def of(self, kind: Any) -> Schema:
         """Return the schema of *kind*; of anything, with a note, if it has none."""
@@ -72,6 +74,40 @@ class Schemas:
         name = unique_name(name, self.definitions, module)
         self.definitions[name] = schema
         return {"$ref": PREFIX + name}
+
+    def as_patch(self, schema: Schema) -> Schema:
+        """Return the *schema* of a change to a value: of an object, a merge patch."""
+        if "anyOf" in schema:
+            return {
+                **schema,
+                "anyOf": [self.as_patch(each) for each in schema["anyOf"]],
+            }
+        if "$ref" in schema:
+            name = self._patch_name(schema["$ref"].removeprefix(PREFIX))
+            return {**schema, "$ref": PREFIX + name}
+        if isinstance(values := schema.get("additionalProperties"), dict):
+            changed = {"anyOf": [self.as_patch(values), {"type": "null"}]}
+            return {**schema, "additionalProperties": changed if values else {}}
+        return schema
+
+    def _patch_name(self, name: str) -> str:
+        """Return the name of the definition of a change to an object."""
+        known = self._patches.get(name)
+        definition = self.definitions[name]
+        if known is not None or "properties" not in definition:
+            return known or name
+        known = self._patches[name] = unique_name(f"{name}.patch", self.definitions)
+        self.definitions[known] = {}  # it may contain itself
+        required = definition.get("required", ())
+        properties: dict[str, Schema] = {}
+        for key, each in definition["properties"].items():
+            if not each.get("readOnly"):
+                changed = self.as_patch(each)
+                null = () if key in required else ({"type": "null"},)
+                properties[key] = {"anyOf": [changed, *null]} if null else changed
+        patch = {key: each for key, each in definition.items() if key != "required"}
+        self.definitions[known] = {**patch, "properties": properties}
+        return known
 
     def as_shown(self, schema: Schema) -> Schema:
         """Return the *schema* of state as it is read: NaN and infinity are text."""
@@ -192,9 +228,20 @@ def _has_schema(kind: Any) -> bool:
 def _components(kinds: list[Any]) -> tuple[list[Schema], dict[str, Schema]]:
     """Return the schemas of *kinds*, and the definitions that they refer to."""
     found, definitions = msgspec.json.schema_components(
-        kinds, schema_hook=_schema_of_ours, ref_template=REF_TEMPLATE
+        map(_without_deques, kinds),
+        schema_hook=_schema_of_ours,
+        ref_template=REF_TEMPLATE,
     )
+    for node in _nodes_in([*found, *definitions.values()]):
+        node.pop("uniqueItems", None)  # a set may be sent with an item twice
     return list(found), dict(definitions)
+
+
+def _without_deques(kind: Any) -> Any:
+    """Return *kind* with lists for deques, of whose items msgspec knows nothing."""
+    if class_of(kind) is deque:
+        return list[(*typing.get_args(kind), Any)[0]]  # type: ignore[misc]  # known at run time only
+    return kind
 
 
 def _schema_of_ours(kind: Any) -> Schema:
@@ -212,7 +259,7 @@ def _schema_of_ours(kind: Any) -> Schema:
 def _classes_in(kinds: list[Any]) -> list[Any]:
     """Return the classes of values that *kinds* are made of, each once."""
     found: dict[Any, None] = {}
-    for info in inspect.multi_type_info(kinds):
+    for info in inspect.multi_type_info(map(_without_deques, kinds)):
         _collect(info, found)
     return list(found)
 
