@@ -49,7 +49,7 @@ def figures(metrics: Mapping[str, Summary], limits: Mapping[str, float]) -> Tabl
     """Return a table of what is measured, a line per metric."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("", style="cyan", min_width=8)
-    table.add_column("last values", min_width=24)
+    table.add_column("last values", min_width=20)
     for head in ("now", "mean", "most", "limit"):
         table.add_column(head, justify="right", min_width=9)
     for metric in ROWS:

@@ -9,7 +9,7 @@ import attrs
 
 from kinesis import Message
 
-RECENT = 24  # values that a summary keeps for the picture
+RECENT = 20  # values that a summary keeps for the picture
 
 PERCENT = frozenset({"cpu", "memory", "disk", "own cpu"})
 PER_SECOND = frozenset({"received", "sent"})
