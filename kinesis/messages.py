@@ -36,8 +36,9 @@ def handles(*types: type) -> Callable[[Function], Function]:
     """
     Mark a method as the handler of messages of these *types*.
 
-    The most derived type of a message that has a handler decides. A subclass
-    that handles the same type replaces its parent's handler.
+    The most derived type of a message that has a handler decides. A subclass that
+    handles the same type replaces its parent's handler; so does one that has a
+    method of the same name. ``deposit = None`` takes a handler away.
 
     Raises:
         DeclarationError: No type, or something that is no class.
@@ -63,5 +64,8 @@ def handlers_of(cls: type) -> Mapping[type, str]:
     found: dict[type, str] = {}
     for base in reversed(cls.__mro__):
         for name, attribute in vars(base).items():
-            found.update(dict.fromkeys(getattr(attribute, MARK, ()), name))
+            types = getattr(attribute, MARK, ())
+            if types or attribute is None:  # what a base said of that name is void
+                found = {kind: other for kind, other in found.items() if other != name}
+            found.update(dict.fromkeys(types, name))
     return MappingProxyType(found)

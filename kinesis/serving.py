@@ -139,6 +139,7 @@ class Serving(Access):
             item = take(0.0) if draining else take()
             if isinstance(item, Envelope):
                 self._handle(item)
+                item = None  # not to be kept until the next one comes
                 if draining and self._now() > self._drain_until:
                     return Lane.LEAVE
             elif item is None or item is Lane.LEAVE:
@@ -171,6 +172,8 @@ class Serving(Access):
             envelope.answer(value)
         else:
             self._failed(envelope, error)
+            # The traceback leads to this frame: let it not lead on to the error.
+            del envelope, error
 
     def _run(
         self, message: object, batch: tuple[object, ...] | None

@@ -39,6 +39,8 @@ class Lifecycle(Ending):
     that a supervisor calls move the machine in place; see `Machine._signal_here`.
     """
 
+    __slots__ = ()
+
     def activate(self) -> None:
         """
         Begin the life.
@@ -86,6 +88,7 @@ class Lifecycle(Ending):
         """`start` says that it works; from any other hook it means nothing."""
         order = self._order
         if order is not None and order.hook == "start" and not self._ready_wanted:
+            self._ready_said = order
             self._signal(self._on_ready, order)
 
     def finish(self) -> None:

@@ -5,7 +5,6 @@ The machine inside a lifecycle: what happens to it, and who moves it.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
@@ -53,6 +52,43 @@ class Machine:
     Attributes with an underscore belong to that thread.
     """
 
+    # Slots: a program may have ten thousand of these.
+    __slots__ = (
+        "_body_busy",
+        "_body_failed",
+        "_body_up",
+        "_dedicated",
+        "_entered",
+        "_failure",
+        "_finish_told",
+        "_finish_wanted",
+        "_hooks",
+        "_late_timer",
+        "_lock",
+        "_moving",
+        "_order",
+        "_parts",
+        "_pending",
+        "_ready_said",
+        "_ready_wanted",
+        "_second",
+        "_start_failed",
+        "_stop_asked",
+        "_stop_wanted",
+        "_stopping",
+        "_stuck",
+        "_tear_down_wanted",
+        "_used",
+        "_wound",
+        "body",
+        "cell",
+        "component",
+        "inside",
+        "services",
+        "serving",
+        "stage",
+    )
+
     def __init__(self, cell: Cell, body: Body | None = None) -> None:
         self.cell = cell
         self.component: Component = cell.component
@@ -63,7 +99,7 @@ class Machine:
         self.stage = Stage.SUBMITTED
         self._hooks = cell.hooks
         self._lock = self.services.threads.lock()
-        self._pending: deque[Item] = deque()
+        self._pending: list[Item] = []  # nearly always of one: no deque, 0.6 KiB
         self._moving = False
         self._dedicated: Worker | None = None
         self._second: Worker | None = None
@@ -82,6 +118,7 @@ class Machine:
         self._finish_wanted = False
         self._finish_told = False
         self._ready_wanted = False
+        self._ready_said: Order | None = None  # in this one, by its own thread
         self._stuck: tuple[Order, ...] = ()  # abandoned, and still running
         self._failure: Outcome | None = None
         self._late_timer: Timer | None = None
@@ -137,8 +174,9 @@ class Machine:
 
     def node(self) -> Hashable:
         """Return what the calling thread is in the wait-for graph."""
-        worker = self._dedicated
-        if not self._ready_wanted or worker is None:
+        worker, order = self._dedicated, self._order
+        ready = self._ready_wanted or (order is not None and order is self._ready_said)
+        if not ready or worker is None:
             return self.cell.path
         if self.serving.worker is worker:  # `start` has returned
             return self.cell.path
@@ -194,7 +232,7 @@ class Machine:
                 if not self._pending:
                     self._moving = False
                     return
-                handler, value = self._pending.popleft()
+                handler, value = self._pending.pop(0)
             try:
                 handler(value)
             except BaseException as error:  # ours, never the component's

@@ -1,0 +1,1 @@
+"""What components say to one another, and what others say to them."""
