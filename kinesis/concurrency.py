@@ -431,6 +431,13 @@ class Future(Generic[T]):
         if first is not None:
             raise first
 
+    def __repr__(self) -> str:
+        state = "waiting"
+        if self.done():
+            error = self._error
+            state = "done" if error is None else f"failed: {type(error).__name__}"
+        return f"<Future of {self._what} [{state}]>"
+
 
 @contextlib.contextmanager
 def held(lock: Lock, timeout: float) -> Iterator[bool]:

@@ -320,3 +320,9 @@ class Conductor:
                 thread.join(0.0 if cell.hung is not None else max(0.0, left))
         for thread in self._services.left_behind():
             thread.join(max(0.0, until - self._threads.monotonic()))
+
+    def __repr__(self) -> str:
+        now = "runs" if self.thread is not None else "not begun"
+        if self.ended.done():
+            now = "ended"
+        return f"<Conductor {self._root.path} [{now}, exit code {self.code}]>"

@@ -93,3 +93,6 @@ class Inside:
 
     def set_handler(self, kind: type, function: Callable[[Any], object]) -> None:
         self._life.serving.handlers.set(kind, function)
+
+    def __repr__(self) -> str:
+        return f"<Inside {self.path}>"

@@ -408,3 +408,6 @@ class Supervisor:
         if not action.quiet:
             level = logging.WARNING if action.failure else logging.INFO
             report(level, action.cell.path, action.text)
+
+    def __repr__(self) -> str:
+        return f"<Supervisor of {self.cell.path} {self.books!r}>"

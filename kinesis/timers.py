@@ -199,3 +199,7 @@ class Timers:
             return
         finally:
             self._sleeping_until = float("-inf")  # awake: no need to wake us
+
+    def __repr__(self) -> str:
+        waiting = max(0, len(self._heap) - self._cancelled)
+        return f"<Timers {self._name} [{waiting} waiting]>"

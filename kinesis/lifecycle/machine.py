@@ -351,3 +351,6 @@ class Machine:
             self.fail()
         elif not taken and kind is Kind.FINISHED:
             self.stop(tear_down=True)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.cell.path} [{self.cell.status()}]>"
