@@ -64,14 +64,16 @@ class Ending(Restarting):
 
     def _end_next(self) -> None:
         """Take down the one that came up last; when all are, say so."""
+        if self._going is not None and self._going.status is not Status.ENDED:
+            return
         while self._to_end:
-            child = self._to_end[-1]
+            self._going = child = self._to_end.pop()
             if child.status not in (Status.ENDED, Status.QUEUED):
                 if child.status is not Status.STOPPING:
                     self._do(Say(child.cell, self._why_ending, quiet=True))
                 self._take_down(child)
                 return
-            self._to_end.pop()
+        self._going = None
         self.phase = Phase.IDLE
         self.stack.clear()
         if self._rollback is not None:

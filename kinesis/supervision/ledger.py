@@ -44,6 +44,7 @@ class Ledger:
         self.covered = 0  # failures of what was being ended anyway
         self._by_cell: dict[Cell, Child] = {}
         self._to_end: list[Child] = []  # while all are taken down, the next one last
+        self._going: Child | None = None  # that is taken down now
         self._why_ending = ""
         self._finished: deque[Child] = deque()
         self._has_begun = False

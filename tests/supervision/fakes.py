@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Sequence
 
@@ -164,7 +165,8 @@ class Life:
         return f"<Life {self.cell.path} {self.stage}>"
 
 
-def outcome(how: str = "fail") -> Outcome:
+@functools.cache  # the same each time, to be compared
+def outcome(how: str) -> Outcome:
     """Return how a run ended that failed, or hung."""
     if how == "hang":
         return Outcome(Result.HUNG, Stage.STARTING, "start", DeadlineError("late"))
