@@ -182,7 +182,7 @@ def test_a_program_without_http_imports_no_server(tmp_path: Path) -> None:
     loaded = {name.partition(".")[0] for name in names}
 
     assert "yaml" in loaded
-    assert not loaded & {"rich", "waitress", "werkzeug"}
+    assert not loaded & {"waitress", "werkzeug"}
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["", "full pipe"])
