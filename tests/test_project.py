@@ -75,7 +75,7 @@ def test_every_runtime_dependency_is_one_that_the_code_imports() -> None:
     """
     Nothing is installed that the package does not import.
     """
-    modules = {"PyYAML": "yaml"}
+    modules = {"PyYAML": "yaml", "prometheus-client": "prometheus_client"}
     source = "\n".join(
         path.read_text(encoding="utf-8") for path in (ROOT / "kinesis").rglob("*.py")
     )
