@@ -61,6 +61,7 @@ class Route:
         request_as: The name of the parameter that takes the request, if one does.
         variables: Names in the rule.
         request_is_first: Whether that is the first parameter after ``self``.
+        request_class: What it is annotated as, if that is known.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Route:
     request_as: str | None = None
     variables: tuple[str, ...] = ()
     request_is_first: bool = False
+    request_class: type | None = None
 
     @property
     def is_pattern(self) -> bool:
@@ -215,7 +217,7 @@ def _routes_at(cls: type, name: str) -> Iterator[Route]:
     for base in cls.__mro__:  # the nearest that says something
         wishes = wishes or getattr(vars(base).get(name), MARK, ())
     parameters = list(inspect.signature(function).parameters)
-    request_as = _request_parameter(function)
+    request_as, request_class = _request_parameter(function)
     first = parameters[1] if len(parameters) > 1 else None
     named = "request" if "request" in parameters else None
     for wish in wishes:
@@ -230,6 +232,7 @@ def _routes_at(cls: type, name: str) -> Iterator[Route]:
             request_as or named,
             variables,
             first is not None and first == (request_as or named),
+            request_class,
         )
     if wishes or request_as is None or name.startswith("_"):
         return
@@ -239,6 +242,7 @@ def _routes_at(cls: type, name: str) -> Iterator[Route]:
             f"/{name.lower()}",
             request_as=request_as,
             request_is_first=first == request_as,
+            request_class=request_class,
         )
 
 
@@ -252,32 +256,37 @@ def lower(rule: str) -> str:
     return "".join([*parts, rule[at:].lower()])
 
 
-def _request_parameter(function: FunctionType) -> str | None:
-    """Return the name of the parameter that is annotated as a Werkzeug request."""
+def _request_parameter(function: FunctionType) -> tuple[str | None, type | None]:
+    """
+    Return which parameter is annotated as a Werkzeug request, and its class.
+
+    The class is None where the annotation's name is known to type checkers alone.
+    """
     for name, annotation in function.__annotations__.items():
-        if name != "return" and _is_request(annotation, function):
-            return name
-    return None
+        found = _resolved(annotation, function)
+        if name != "return" and _is_request(found):
+            return name, found if isinstance(found, type) else None
+    return None, None
 
 
-def _is_request(annotation: object, function: FunctionType) -> bool:
-    """Whether an annotation, perhaps not evaluated, is Werkzeug's ``Request``."""
-    if isinstance(annotation, str):
-        text = annotation.strip("'\" ")
-        parts = text.split(".")
-        if not all(part.isidentifier() for part in parts):
-            return False
-        found: object = function.__globals__.get(parts[0])
-        for part in parts[1:]:
-            found = getattr(found, part, None)
-        if found is None:  # imported for type checkers alone
-            return parts[-1] == "Request"
-        annotation = found
-    if not isinstance(annotation, type):
-        return False
+def _resolved(annotation: object, function: FunctionType) -> object:
+    """Return what an annotation names; its last word if that is not to be had."""
+    if not isinstance(annotation, str):
+        return annotation
+    parts = annotation.strip("'\" ").split(".")
+    found: object = function.__globals__.get(parts[0])
+    for part in parts[1:]:
+        found = getattr(found, part, None)
+    return parts[-1] if found is None else found
+
+
+def _is_request(found: object) -> bool:
+    """Whether it is Werkzeug's ``Request``, or a class below that."""
+    if not isinstance(found, type):
+        return found == "Request"
     return any(
         base.__name__ == "Request" and base.__module__.split(".")[0] == "werkzeug"
-        for base in annotation.__mro__
+        for base in found.__mro__
     )
 
 

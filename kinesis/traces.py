@@ -20,6 +20,8 @@ HEXADECIMAL = re.compile(r"[0-9a-f]{32}")
 
 SAMPLED = "01"
 
+ONES = 1 << 64 | 1  # neither a trace nor a span is all zero
+
 
 @attrs.define(eq=False)  # not frozen: one is made for every request
 class Trace:
@@ -50,8 +52,9 @@ TRACE: ContextVar[Trace | None] = ContextVar("kinesis_trace", default=None)
 
 def new_trace() -> Trace:
     """Return the first part of a new trace."""
-    trace = f"{getrandbits(128) | 1:032x}"
-    return Trace(trace, trace, new_span())
+    bits = f"{getrandbits(192) | ONES:048x}"
+    trace = bits[:32]
+    return Trace(trace, trace, bits[32:])
 
 
 def new_span() -> str:

@@ -155,7 +155,8 @@ def _routes_below(cell: Cell) -> Iterator[dict[str, Any]]:
             "component": name,
             "name": message,
         }
-    for route in table_of(type(cell.component)).endpoints if is_up(cell) else ():
+    cls: type = type(cell.component)
+    for route in table_of(cls).endpoints if is_up(cell) else ():
         yield {
             "path": path + route.route.rule,
             "methods": sorted(route.route.methods),

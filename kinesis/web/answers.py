@@ -231,12 +231,10 @@ def emit(
 
     A body that is made while it is sent runs in *context*.
     """
-    raw = answer.raw
-    if raw is not None:
-        for name, value in answer.headers:
-            raw.headers.setdefault(name, value)
-        body = raw(environ, start_response)
-        return body if raw.is_sequence or _detaches(raw) else _InContext(body, context)
+    if answer.raw is not None:
+        return _emit_response(
+            answer.raw, answer.headers, environ, start_response, context
+        )
     content, headers = answer.body, answer.headers
     if answer.status in BODILESS:
         content = b""
@@ -251,6 +249,42 @@ def emit(
     if isinstance(content, bytes):
         return (content,) if content else ()
     return _InContext(content, context)
+
+
+def _emit_response(
+    response: Response,
+    more: Headers,
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    context: Context,
+) -> Iterable[bytes]:
+    """Hand a response of Werkzeug's to the server; a plain one without its help."""
+    for name, value in more:
+        response.headers.setdefault(name, value)
+    if _is_plain(response):
+        body = response.get_data()
+        headers = response.headers.to_wsgi_list()
+        if "Content-Length" not in response.headers:
+            headers.append(("Content-Length", str(len(body))))
+        start_response(response.status, headers)
+        return () if environ["REQUEST_METHOD"] == "HEAD" else (body,)
+    parts = response(environ, start_response)
+    if response.is_sequence or _detaches(response):
+        return parts
+    return _InContext(parts, context)
+
+
+def _is_plain(response: Response) -> bool:
+    """Whether all that Werkzeug would do is to join the body and count it."""
+    return (
+        type(response) is Response
+        and response.is_sequence
+        and response.status_code >= 200
+        and response.status_code not in BODILESS
+        and not response._on_close
+        and "Location" not in response.headers
+        and "Content-Location" not in response.headers
+    )
 
 
 def _detaches(response: Response) -> bool:

@@ -18,7 +18,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from werkzeug import Request
 from werkzeug.exceptions import HTTPException
 
 from kinesis.cells import Cell
@@ -253,8 +252,11 @@ class Application:
     ) -> Found | None:
         """Return the route at the path: that of the longest prefix."""
         while cell is not None:
-            found = table_of(type(cell.component)).match(cell, "/".join(parts[count:]))
+            cls: type = type(cell.component)
+            found = table_of(cls).match(cell, "/".join(parts[count:]))
             if found is not None:
+                if self.extra.is_empty:
+                    return found
                 return self.extra.match(path, len(cell.path) + 1) or found
             if cell is self.root:
                 break
@@ -273,7 +275,7 @@ class Application:
                 self.guard.check_route(environ)
             else:
                 self.guard.check_change(environ)
-        request, values = Request(environ), found.values
+        request, values = endpoint.request(environ), found.values
         if found.cell is None:
             return answer_of(endpoint.function(request, **values))
         arguments: tuple[object, ...] = ()
@@ -302,7 +304,8 @@ class Application:
 
 def _nearest(cell: Cell, word: str) -> str:
     """Return which child or route of *cell* may have been meant, as a sentence."""
-    rules = [e.route.rule[1:] for e in table_of(type(cell.component)).endpoints]
+    cls: type = type(cell.component)
+    rules = [endpoint.route.rule[1:] for endpoint in table_of(cls).endpoints]
     children: list[Any] = list(cell.supervisor.books.lower) if cell.supervisor else []
     if len(children) > MOST_CHOICES:
         return ""

@@ -25,6 +25,7 @@ from functools import cache
 from typing import Any
 
 import attrs
+from werkzeug import Request
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import Map, RequestRedirect, Rule
 from werkzeug.routing.exceptions import NoMatch
@@ -35,6 +36,7 @@ from kinesis.errors import DuplicateNameError
 from kinesis.routing import VARIABLE, Route, lower, routes_of
 from kinesis.stages import Stage
 from kinesis.supervisor import Supervisor
+from kinesis.web.requests import request_class
 
 NO_VALUES: Mapping[str, Any] = {}
 
@@ -49,11 +51,18 @@ class Endpoint:
         function: Of `Application.add_route`; None for a method of a component,
             which is looked up in the component's class.
         prefix: Of a route that belongs to no component; else empty.
+        request: The class of the request that it takes.
     """
 
     route: Route
     function: Callable[..., object]
     prefix: str = ""
+    request: type[Request] = attrs.field(
+        init=False,
+        default=attrs.Factory(
+            lambda self: request_class(self.route.request_class), takes_self=True
+        ),
+    )
 
 
 @attrs.define(eq=False)  # not frozen: one is made for every request
@@ -186,6 +195,11 @@ class ExtraRoutes:
     def __init__(self, threads: Threads) -> None:
         self._lock = threads.lock()
         self._tables: dict[str, Table] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are none."""
+        return not self._tables
 
     def add(self, endpoint: Endpoint) -> None:
         """

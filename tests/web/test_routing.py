@@ -52,6 +52,7 @@ class TestPlainMethods:
             ("GET", "POST"),
             request_as="request",
             request_is_first=True,
+            request_class=Request,
         )
 
     def test_nothing_else_does(self):
@@ -152,6 +153,7 @@ class TestTheDecorator:
             request_as="request",
             variables=("Id",),
             request_is_first=True,
+            request_class=Request,
         )
         assert by_rule["/other"].alone is False
         assert by_rule["/plain"].request_as is None
