@@ -358,7 +358,7 @@ class Cell:
         order = self.life.running() if self.life is not None else None
         if order is not None and order.began is not None and self.stage not in _CALM:
             limit = self.deadline(self.stage)
-            text += f" ({order.hook}, {now - order.began:.1f} s of {limit:g} s)"
+            text += f" ({order.at}, {now - order.began:.1f} s of {limit:g} s)"
         if (attempt := self.next_attempt) is not None:
             text += f" (next attempt in {max(0.0, attempt - now):.1f} s)"
         if self.hung is not None:

@@ -37,6 +37,7 @@ class Order:
         "hook",
         "hooks",
         "on_end",
+        "is_over",
         "on_failure",
         "returned",
         "skipped",
@@ -62,6 +63,7 @@ class Order:
         self._never = False
         self.began: float | None = None
         self.returned = False
+        self.is_over = False  # for all who ask: it is being handed on
         self.skipped = False
         self.error: BaseException | None = None
         self.again_after: Override = None  # what *on_failure* returned
@@ -98,9 +100,10 @@ class Order:
             return False
 
     @property
-    def is_over(self) -> bool:
-        """Whether it has ended; that may not have been handed on yet."""
-        return self.returned or self.error is not None
+    def at(self) -> str | None:
+        """The hook whose code runs, or ran last."""
+        asking = self.on_failure is not None and self.error is not None
+        return "restart_after" if asking and not self.is_over else self.hook
 
     def outcome(self) -> Outcome:
         """Return how it ended."""
@@ -172,6 +175,7 @@ class Worker:
             if order.on_failure is not None:
                 order.again_after = order.on_failure(order)
         finally:
+            order.is_over = True
             order.on_end(order)
 
     def __repr__(self) -> str:

@@ -48,7 +48,8 @@ class Deadlines(Machine):
         """A hook on the way up, or `tear_down`, outlived its deadline."""
         if order.abandoned or order.is_over:
             return
-        if order is self._order and not self._ready_wanted:
+        failed = order.error is not None  # and hangs in `restart_after`
+        if order is self._order and (failed or not self._ready_wanted):
             outcome = self._abandon(order, self.cell.start_deadline)
             self._order = None
             self._failure = outcome
@@ -78,6 +79,8 @@ class Deadlines(Machine):
         """Give up on the thread of *order*: it cannot be ended, only left behind."""
         order.abandoned = True
         order.call_off()
+        if order.error is not None:  # `restart_after` hangs: why was it asked?
+            self.cell.ended(order.outcome())
         worker = order.worker
         stack = worker.stack() if worker is not None else ""
         self.cell.hung = stack
@@ -109,7 +112,7 @@ class Deadlines(Machine):
 
     def _name_of(self, order: Order) -> str:
         """Name the hook, or the handler, that is stuck."""
-        return order.hook or self.serving.handler_name()
+        return order.at or self.serving.handler_name()
 
     def _came_back(self, order: Order) -> None:
         """What was given up on has ended after all."""

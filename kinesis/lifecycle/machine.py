@@ -298,6 +298,11 @@ class Machine:
         """Ask the component's own `restart_after`; on its thread, after a raise."""
         if order.stage is not Stage.STARTING:
             return None
+        if order.timer is not None:
+            order.timer.cancel()
+        order.timer = self.services.timers.call_later(
+            self.cell.start_deadline, lambda: self._signal(self._on_late, order)
+        )
         try:
             return override_from(self.component.restart_after(order.outcome()))
         except BaseException as error:
