@@ -211,13 +211,14 @@ class Books(Wishes):
         if child.cell.supervisor is not None:
             self.finished_now = True  # what is in it may have finished before
         self._resolve(child.until_up)
-        if child not in self.stack:  # a restart: it keeps its place in the order
-            self.order.setdefault(child)
-            return
-        self.stack.remove(child)
-        self.order.pop(child, None)  # from an earlier life: it is the last one now
-        self.order[child] = None
-        self._need_not_begin(child)
+        if child in self.stack:  # a life: it is the last one now; a run keeps its place
+            self.stack.remove(child)
+            self.order.pop(child, None)
+            self.order[child] = None
+            self._need_not_begin(child)
+        if child.until_again:
+            child.until_up, child.until_again = child.until_again, []
+            self._restart(child, 0.0)
 
 
 def explain(outcome: Outcome | None) -> str:

@@ -101,9 +101,10 @@ class Ledger:
     def _reject(self, child: Child, failure: Outcome | None) -> None:
         """Tell who waits for it to run that it will not."""
         stopping = failure is None and self.phase is not Phase.RUNNING
-        for reply in child.until_up:
+        for reply in (*child.until_up, *child.until_again):
             self._do(Settle(reply, "failed", failure, child.cell, stopping))
         child.until_up.clear()
+        child.until_again.clear()
 
     def _need_not_begin(self, child: Child) -> None:
         """The container begins without *child*, if it begins."""

@@ -94,7 +94,8 @@ class Wishes(Ending):
             self._do(Settle(event.reply))
             return
         cell.by_hand = False
-        child.until_up.append(event.reply)
+        once_more = restart and child.status is Status.STARTING
+        (child.until_again if once_more else child.until_up).append(event.reply)
         self._do(Say(cell, f"{event.wish.value}ed by {event.by}"))
         match child.status:
             case Status.STOPPED:
