@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from kinesis.cells import Kind, Report
 from kinesis.restarts import Again, GiveUp, LetBe, answer
-from kinesis.stages import Outcome, Result
+from kinesis.stages import Outcome
 from kinesis.supervision.facts import (
     Child,
     Do,
@@ -34,8 +34,8 @@ class Restarting(Ledger):
             self.covered += 1
         elif child in self.stack:
             self._failed_to_start(child, event.outcome)
-        elif event.outcome is not None and event.outcome.result is Result.HUNG:
-            self._cannot_restart(child, event.outcome)
+        elif event.cell.hung is not None:  # itself: not a child, if it is a container
+            self._cannot_restart(child, event.outcome or last_outcome(event.cell))
         else:
             self._weigh(child, failed, event)
 
