@@ -215,7 +215,7 @@ def test_a_fresh_threads_stack_is_as_empty_at_each_job() -> None:
 
     assert done.wait(PATIENCE)
     assert {depths[0]} == set(depths)
-    assert threads._made <= 3
+    assert threads._made < len(depths)  # most were used again
     close(threads)
 
 
