@@ -66,9 +66,17 @@ class Access:
             self.turn.give_back()
 
     def touch(self) -> None:
-        """The state may have changed outside of a turn: look at it anew."""
-        with self.edit():
+        """
+        The state may have changed outside of a turn: look at it anew.
+
+        Never waits: whoever has the turn looks at the state when giving it back.
+        """
+        if self.turn.is_mine or not self.turn.take_now():
             return
+        began = self._now()
+        self.publishing.before(began)
+        self.publishing.after(began)
+        self.turn.give_back()
 
     def snapshot(self, timeout: float | None) -> Snapshot:
         """

@@ -288,6 +288,8 @@ class Machine:
                     function(component)
                 finally:
                     serving.touch()
+            elif self._stuck:  # code that was abandoned may have the turn for ever
+                function(component)
             else:
                 with serving.edit():
                     function(component)
