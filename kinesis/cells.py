@@ -319,10 +319,8 @@ class Cell:
         entry = (stages, future)
         with self._lock:
             self._waiters += (entry,)
-        if (over_at := self._over_at(stages)) is not None:
-            future.set_result(over_at)
         try:
-            reached = future.result(timeout)
+            reached = self._over_at(stages) or future.result(timeout)
         except WaitTimeoutError:
             raise WaitTimeoutError(
                 f"'{self.path}' was not {wanted} within {timeout:g} s: it is "

@@ -293,10 +293,17 @@ class Conductor:
         return ComponentStoppedError(text, path=path)
 
     def _give_up(self) -> None:
-        """Answer all who wait for something that has not ended, or never began."""
+        """
+        Answer all who wait for something that has not ended, or never began.
+
+        What waits for its turn to stop is asked to now, all at once: in the little
+        time that is left some of it will, and the rest does not run on for ever.
+        """
         for cell in reports.all_cells(self._root):
             if cell.supervisor is not None:
                 cell.supervisor.close()
+            if cell.life is not None:
+                cell.life.stop(tear_down=True)
             cell.abandon()
 
     def _join(self) -> StopReport:

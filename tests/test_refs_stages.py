@@ -13,7 +13,6 @@ from kinesis.errors import (
     ComponentNotFoundError,
     ComponentStoppedError,
     ContainerStoppingError,
-    ForkedError,
     KinesisError,
     StageError,
     WaitTimeoutError,
@@ -266,21 +265,6 @@ def test_the_root_is_nobodys_to_move(simulation: Simulation) -> None:
         for wish in (runtime.root.stop, runtime.root.start, runtime.root.restart):
             with pytest.raises(StageError, match="Stop the runtime instead"):
                 wish()
-
-
-def test_a_forked_child_is_refused(
-    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    It has none of the threads: an error, and not a wait for ever.
-    """
-    with simulation.runtime(components=[traced()]) as runtime:
-        ref = runtime["part"]
-        with monkeypatch.context() as patch:
-            patch.setattr("os.getpid", lambda: -1)
-            for act in (ref.stop, ref.restart, partial(runtime.add, traced("x"))):
-                with pytest.raises(ForkedError, match="after the fork"):
-                    act()
 
 
 # ------------------------------------------------------------------ finding it
