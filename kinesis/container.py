@@ -30,6 +30,7 @@ from kinesis.supervisor import Answer, Supervisor
 
 C = TypeVar("C", bound=Component, covariant=True)
 N = TypeVar("N", bound=Component)
+K = TypeVar("K", bound="Container")
 
 
 class Container(Component):
@@ -96,9 +97,7 @@ class ContainerRef(Ref[C]):
     # -- adding and removing ---------------------------------------------------------
 
     @overload
-    def add(
-        self, component: Container, timeout: float | None = ...
-    ) -> ContainerRef[Any]: ...
+    def add(self, component: K, timeout: float | None = ...) -> ContainerRef[K]: ...
     @overload
     def add(self, component: N, timeout: float | None = ...) -> Ref[N]: ...
     def add(self, component: Any, timeout: float | None = None) -> Any:
@@ -129,7 +128,11 @@ class ContainerRef(Ref[C]):
             answer.future.result(timeout)
         return ref_of(cell)
 
-    def add_nowait(self, component: Component) -> Future[Any]:
+    @overload
+    def add_nowait(self, component: K) -> Future[ContainerRef[K]]: ...
+    @overload
+    def add_nowait(self, component: N) -> Future[Ref[N]]: ...
+    def add_nowait(self, component: Any) -> Any:
         """
         Have *component* started in its turn; return a future of its `Ref`.
 

@@ -8,7 +8,7 @@ component lives in this process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 
 from kinesis import control
@@ -208,7 +208,7 @@ class Ref(Generic[C]):
         post(self._cell, message, timeout)
 
     def send_all(
-        self, messages: Sequence[object], timeout: float | None = SEND_TIMEOUT
+        self, messages: Iterable[object], timeout: float | None = SEND_TIMEOUT
     ) -> list[Any]:
         """
         Send *messages* as one transaction and return the replies, in order.

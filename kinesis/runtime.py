@@ -17,13 +17,21 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from kinesis import reports
 from kinesis.component import Component
 from kinesis.concurrency import Empty, Future, Queue, SystemThreads, Threads
 from kinesis.conductor import JOIN_SECONDS, Conductor
-from kinesis.container import Container, ContainerRef, find_cell, make_cell, ref_of
+from kinesis.container import (
+    Container,
+    ContainerRef,
+    K,
+    N,
+    find_cell,
+    make_cell,
+    ref_of,
+)
 from kinesis.errors import (
     ActivationError,
     ComponentStoppedError,
@@ -33,6 +41,7 @@ from kinesis.errors import (
     WouldDeadlockError,
 )
 from kinesis.interrupts import DUMP, RELOAD, Interrupts, Patience, signal_name
+from kinesis.refs import Ref
 from kinesis.reports import StopReport
 from kinesis.restarts import Strategy
 from kinesis.services import Services, Transitions, report
@@ -340,11 +349,19 @@ class Runtime:
             )
         return self._http
 
+    @overload
+    def add(self, component: K, timeout: float | None = ...) -> ContainerRef[K]: ...
+    @overload
+    def add(self, component: N, timeout: float | None = ...) -> Ref[N]: ...
     def add(self, component: Any, timeout: float | None = None) -> Any:
         """Start *component* in the root; see `ContainerRef.add`."""
         return self._root.add(component, timeout)
 
-    def add_nowait(self, component: Component) -> Future[Any]:
+    @overload
+    def add_nowait(self, component: K) -> Future[ContainerRef[K]]: ...
+    @overload
+    def add_nowait(self, component: N) -> Future[Ref[N]]: ...
+    def add_nowait(self, component: Any) -> Any:
         """Have *component* started in its turn; see `ContainerRef.add_nowait`."""
         return self._root.add_nowait(component)
 

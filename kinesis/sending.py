@@ -5,7 +5,7 @@ How a message gets to a component: from outside, from inside another, from async
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from kinesis.cells import Cell
 from kinesis.errors import PeerMessagingDisabledError
@@ -41,7 +41,7 @@ def post(cell: Cell, message: object, timeout: float | None) -> None:
     serving.mailbox.post(message, inside.path, timeout=timeout, waiter=inside.node)
 
 
-def send_all(cell: Cell, messages: Sequence[object], timeout: float | None) -> object:
+def send_all(cell: Cell, messages: Iterable[object], timeout: float | None) -> object:
     """Send *messages* as one transaction."""
     serving = cell.serving or serving_of(cell)
     inside = cell.services.inside()

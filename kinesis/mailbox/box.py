@@ -4,7 +4,7 @@ What senders do at a mailbox: post, send, send_all, submit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from contextvars import Context, copy_context
 
 from kinesis.concurrency import Future
@@ -126,7 +126,7 @@ class Mailbox(Door):
 
     def send_all(
         self,
-        messages: Sequence[object],
+        messages: Iterable[object],
         timeout: float | None = DEFAULT_TIMEOUT,
         sender: str | None = None,
         *,
@@ -202,7 +202,7 @@ class Mailbox(Door):
         timeout: float | None = None,
         sender: str | None = None,
         *,
-        batch: Sequence[object] | None = None,
+        batch: Iterable[object] | None = None,
         let_in: bool = False,
         then: Callable[[Future[object]], object] | None = None,
     ) -> Pending:

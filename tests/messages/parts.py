@@ -8,7 +8,9 @@ from typing import Any
 
 import attrs
 
-from kinesis import Component, Message, field, handles
+from kinesis import Component, Message, Ref, field, handles
+from kinesis.mailbox import Counts
+from kinesis.serving import Serving
 
 PATIENCE = 10.0  # seconds that a waiting test waits before it reports a hang
 LONG = 60.0  # seconds of a timeout that should not be reached
@@ -88,6 +90,20 @@ class Looping(Adder):
 
     def start(self) -> None:
         self.stopping.wait()
+
+
+def counts(ref: Ref[Any]) -> Counts:
+    """Return what the mailbox of *ref* has counted."""
+    told = ref.report().messages
+    assert told is not None, "it has no mailbox yet"
+    return told
+
+
+def serving_of(ref: Ref[Any]) -> Serving:
+    """Return what is inside of *ref*, for tests that look there."""
+    serving = ref._cell.serving
+    assert serving is not None, "it has not begun"
+    return serving
 
 
 def in_thread(function: Callable[[], object]) -> Outcome:

@@ -38,6 +38,7 @@ from tests.messages.parts import (
     Hold,
     Looping,
     Raise,
+    counts,
     in_thread,
     wait_until,
 )
@@ -106,7 +107,7 @@ def test_post_does_not_wait_for_its_handler() -> None:
         hold.wait_entered()
         adder.post(Add(2))
 
-        assert adder.report().messages.depth == 1
+        assert counts(adder).depth == 1
         hold.go.set()
         assert adder.send(Get()) == 2
 
@@ -126,8 +127,8 @@ def test_a_sender_gets_the_very_exception_with_the_handler_in_its_traceback() ->
         assert "fail" in frames
         assert adder.send(Add(1)) == 1
         assert (
-            adder.report().messages.failed,
-            adder.report().messages.handled,
+            counts(adder).failed,
+            counts(adder).handled,
         ) == (1, 1)
 
 
@@ -148,7 +149,7 @@ def test_whatever_a_handler_raises_ends_no_mailbox(
         adder.post(hold)
         hold.wait_entered()
         failing = in_thread(lambda: adder.send(Raise(kind())))
-        wait_until(lambda: adder.report().messages.depth == 1)
+        wait_until(lambda: counts(adder).depth == 1)
         adder.post(Add(1))
         hold.go.set()
         with pytest.raises(kind):
@@ -385,9 +386,9 @@ def test_a_full_mailbox_refuses_at_once_and_counts_it() -> None:
         adder.send(control.RestartMailbox())
         hold.go.set()
 
-        wait_until(lambda: adder.report().messages.depth == 0)
+        wait_until(lambda: counts(adder).depth == 0)
         assert adder.send(Get()) == 1
-        assert adder.report().messages.refused == 3
+        assert counts(adder).refused == 3
 
 
 def test_a_full_mailbox_can_make_its_senders_wait() -> None:
@@ -415,7 +416,7 @@ def test_a_full_mailbox_can_drop_the_oldest_and_tell_its_sender() -> None:
         )
         hold = fill(adder, 0)
         oldest = in_thread(lambda: adder.send(Add(5), timeout=LONG))
-        wait_until(lambda: adder.report().messages.depth == 1)
+        wait_until(lambda: counts(adder).depth == 1)
         adder.post(Add(7))
         with pytest.raises(MailboxFullError, match="dropped") as raised:
             oldest.result()
@@ -423,7 +424,7 @@ def test_a_full_mailbox_can_drop_the_oldest_and_tell_its_sender() -> None:
 
         assert raised.value.dropped  # type: ignore[attr-defined]  # a part of it
         wait_until(lambda: adder.snapshot().sum == 7)
-        assert adder.report().messages.dropped == 1
+        assert counts(adder).dropped == 1
 
 
 # -- before and after ----------------------------------------------------------------
@@ -547,23 +548,23 @@ def test_counters_tell_what_became_of_the_messages() -> None:
         hold = fill(adder, 2)
         with pytest.raises(MailboxFullError):
             adder.post(Add())
-        counts = adder.report().messages
+        told = counts(adder)
 
         assert (
-            counts.handled,
-            counts.failed,
-            counts.refused,
-            counts.depth,
-            counts.running,
+            told.handled,
+            told.failed,
+            told.refused,
+            told.depth,
+            told.running,
         ) == (3, 1, 1, 2, 1)
-        assert counts.accepted == 7
+        assert told.accepted == 7
         hold.go.set()
-        wait_until(lambda: adder.report().messages.depth == 0)
+        wait_until(lambda: counts(adder).depth == 0)
         adder.send(Get())
-        counts = adder.report().messages
-        assert counts.accepted == counts.answered == 8
-        assert counts.busy_seconds > 0.0
-        assert 0.0 < counts.latency_most <= counts.latency_seconds
+        told = counts(adder)
+        assert told.accepted == told.answered == 8
+        assert told.busy_seconds > 0.0
+        assert 0.0 < told.latency_most <= told.latency_seconds
 
 
 def test_a_message_class_names_the_type_of_its_reply() -> None:
