@@ -44,6 +44,7 @@ class Answer:
     """
 
     body_bytes = 0
+    ends_itself = False  # while the head of a 204 or 304 is built
 
     def service(self: Any) -> None:
         """
@@ -85,8 +86,22 @@ class Answer:
         """Tell the client to ask elsewhere next time, if the server is stopping."""
         if self.channel.server.draining:
             self.set_close_on_finish()
-        head: bytes = super().build_response_header()  # type: ignore[misc]  # as above
+        self.ends_itself = (
+            not self.has_body
+            and not self.close_on_finish
+            and self.version == "1.1"
+            and not self.request.connection_close
+        )
+        try:
+            head: bytes = super().build_response_header()  # type: ignore[misc]  # as above
+        finally:
+            self.ends_itself = False
         return head
+
+    def set_close_on_finish(self: Any) -> None:
+        """Close afterwards; but not for want of a length where there is no body."""
+        if not self.ends_itself:
+            super().set_close_on_finish()  # type: ignore[misc]  # as above
 
     def fail(self: Any, error: BaseException) -> None:
         """Log *error*; answer 500 if no answer has begun, else break it off."""
