@@ -25,6 +25,8 @@ from kinesis.snapshots.shapes import class_of
 PREFIX = "#/components/schemas/"
 REF_TEMPLATE = PREFIX + "{name}"
 
+DECIMAL = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,9})?$"
+
 UNKNOWN = "Any JSON: its type has no schema"
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -232,9 +234,17 @@ def _components(kinds: list[Any]) -> tuple[list[Schema], dict[str, Schema]]:
         schema_hook=_schema_of_ours,
         ref_template=REF_TEMPLATE,
     )
-    for node in _nodes_in([*found, *definitions.values()]):
-        node.pop("uniqueItems", None)  # a set may be sent with an item twice
+    for node in list(_nodes_in([*found, *definitions.values()])):
+        _loosen(node)
     return list(found), dict(definitions)
+
+
+def _loosen(node: Schema) -> None:
+    """Let a schema allow what msgspec reads, besides what it writes."""
+    node.pop("uniqueItems", None)  # a set may be sent with an item twice
+    if node.get("format") == "decimal":
+        text = {key: node.pop(key) for key in ("type", "format")}
+        node["anyOf"] = [{**text, "pattern": DECIMAL}, {"type": "number"}]
 
 
 def _without_deques(kind: Any) -> Any:

@@ -180,12 +180,7 @@ class Resource:
     def _steer(self, wish: Wish) -> Answer:
         """Have the container do something with the component."""
         cell = self.cell
-        if self._carries_us():
-            raise Problem(
-                409,
-                f"this server is part of '{cell.path}', and would have to wait for "
-                f"its own end. Stop the runtime instead.",
-            )
+        self._check_steering(wish)
         if wish is Wish.REMOVE and "HTTP_IF_MATCH" in self.environ:
             snapshot = ref_of(cell).snapshot(LOOK_TIMEOUT)
             may_change(self.environ["HTTP_IF_MATCH"], snapshot.etag)
@@ -198,6 +193,19 @@ class Resource:
         if wish is Wish.REMOVE:
             return Answer(204)
         return json_answer({**_line(cell), "asked": wish.value})
+
+    def _check_steering(self, wish: Wish) -> None:
+        """Refuse what could only be waited for in vain."""
+        cell, above = self.cell, self.cell.parent
+        if self._carries_us():
+            raise Problem(
+                409,
+                f"this server is part of '{cell.path}', and would have to wait for "
+                f"its own end. Stop the runtime instead.",
+            )
+        comes_up = wish in {Wish.START, Wish.RESTART}
+        if comes_up and above is not None and above.stage in GONE:
+            raise Problem(409, f"'{above.path}' is {above.stage}: start that first.")
 
     def _carries_us(self) -> bool:
         """Whether the server is this component, or in it."""

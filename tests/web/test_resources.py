@@ -675,6 +675,17 @@ class TestSteering:
             assert client.post("/app/stock/-/stop").status_code == 409
             assert runtime["stock"].stage is Stage.STARTED
 
+    @pytest.mark.parametrize("word", ["start", "restart"])
+    def test_what_is_in_a_stopped_container_is_not_started(self, shop, word):
+        """
+        409 at once: it comes up with the container.
+        """
+        shop.runtime["/app/shop"].stop()
+        response = shop.ask(f"{STOCK}/-/{word}", "POST")
+
+        assert response.status_code == 409
+        assert "start that first" in problem_of(response)["detail"]
+
 
 def test_many_clients_change_one_component_and_none_is_lost(shop):
     """
