@@ -75,6 +75,7 @@ class Serving(Access):
         self._here: tuple[object, float | None] | None = None  # see `handle_here`
         self._entered = self.mailbox.entered  # only with dispatch="caller"
         self._inside = inside
+        self._context: Context | None = None  # to be copied; see `_new_context`
         self._wanted = wanted
         self._drains = component.on_stop == "drain"
         self._stays = False
@@ -252,7 +253,7 @@ class Serving(Access):
         failed = True
         try:
             function = self.handlers.find(type(message))
-            value = Context().run(self._run_inside, function, message, depth)
+            value = self._new_context(depth).run(function, message)
             failed = False
             return value
         finally:
@@ -262,13 +263,16 @@ class Serving(Access):
             if self.cell.stalled is not None:
                 self.cell.recovered()
 
-    def _run_inside(
-        self, function: Callable[[object], object], message: object, depth: int
-    ) -> object:
-        """Run a handler as code of this component."""
-        CURRENT.set(self._inside)
-        DEPTH.set(depth)
-        return function(message)
+    def _new_context(self, depth: int) -> Context:
+        """Return a context in which a handler is code of this component; no more."""
+        known = self._context
+        if known is None:
+            known = self._context = Context()
+            known.run(CURRENT.set, self._inside)
+        context = known.copy()  # cheaper than to set the variables anew
+        if depth:
+            context.run(DEPTH.set, depth)
+        return context
 
     # -- the end of a run ---------------------------------------------------------
 
