@@ -38,8 +38,8 @@ class StopWish:
 
 
 @attrs.frozen
-class SomeFinished:
-    """A component has finished by itself."""
+class SomeEnded:
+    """A component has ended by itself."""
 
 
 @attrs.frozen
@@ -52,7 +52,7 @@ class TooLate:
     """The deadline of the whole stop has passed."""
 
 
-Wish = StopWish | SomeFinished | IsProgram | TooLate | Report
+Wish = StopWish | SomeEnded | IsProgram | TooLate | Report
 
 
 class Conductor:
@@ -94,20 +94,20 @@ class Conductor:
         self._finished = False
         self._act_on: dict[type, Callable[..., object]] = {
             StopWish: self._stop,
-            SomeFinished: self._some_finished,
+            SomeEnded: self._some_ended,
             IsProgram: self._is_program,
             TooLate: self._too_late,
             Report: self._report,
         }
         root.tell = self._tell
-        services.on_finished = lambda: self._wishes.put(SomeFinished())
+        services.on_ended = lambda: self._wishes.put(SomeEnded())
 
     def begin(self, *, as_program: bool = False) -> None:
         """
         Start the control thread, which boots. Idempotent.
 
         Args:
-            as_program: It ends when all components have finished, and tells systemd
+            as_program: It ends when all components have ended, and tells systemd
                 how it is.
 
         Raises:
@@ -189,11 +189,11 @@ class Conductor:
         return self._next_sign - now
 
     def _is_program(self, _: IsProgram) -> None:
-        """Tell systemd from now on, and end once all have finished."""
+        """Tell systemd from now on, and end once all have ended."""
         self._notifier = self._given_notifier or Notifier()
         if self.started.done():
             self._notifier.tell("READY=1")
-        self._end_if_finished()
+        self._end_if_ended()
 
     def _stop(self, wish: StopWish) -> None:
         """Stop the whole tree, the last started first."""
@@ -220,16 +220,21 @@ class Conductor:
             delay + self._shutdown_deadline, lambda: self._wishes.put(TooLate())
         )
 
-    def _some_finished(self, _: SomeFinished) -> None:
-        self._end_if_finished()
+    def _some_ended(self, _: SomeEnded) -> None:
+        self._end_if_ended()
 
-    def _end_if_finished(self) -> None:
+    def _end_if_ended(self) -> None:
         """Stop a program that has nothing left to do."""
         supervisor = self._root.supervisor
         if self._notifier is None or supervisor is None:
             return
-        if supervisor.books.all_finished():
-            self._stop(StopWish("all components have finished"))
+        if not supervisor.books.all_ended() or self._stopping is not None:
+            return
+        why = "all components have finished"
+        if supervisor.books.has_failures():
+            self.code = FAILED
+            why = "all components have ended, and not all had finished"
+        self._stop(StopWish(why))
 
     def _too_late(self, _: TooLate) -> None:
         """Give up on what has not stopped."""

@@ -48,7 +48,7 @@ class Services:
         pid: The process that the threads live in; a forked child has none.
         forked: Whether this is such a child.
         ref_of: Makes the `Ref` of a cell; set by the runtime.
-        on_finished: Called when a component has finished by itself.
+        on_ended: Called when a component has ended by itself.
         started: Numbers components in the order in which they reach STARTED.
         ending: Whether the runtime stops as a whole.
         stopped: The paths stopped since then, and the seconds each took.
@@ -69,7 +69,7 @@ class Services:
     changes: Changes = attrs.field(init=False)
     ref_of: Callable[[Any], Any] = attrs.field(init=False)
     find: Callable[[Any, str], Any] = attrs.field(init=False)
-    on_finished: Callable[[], object] = attrs.field(default=_nothing, init=False)
+    on_ended: Callable[[], object] = attrs.field(default=_nothing, init=False)
     started: itertools.count[int] = attrs.field(factory=itertools.count, init=False)
     ending: bool = attrs.field(default=False, init=False)
     stopped: deque[tuple[str, float]] = attrs.field(factory=deque, init=False)

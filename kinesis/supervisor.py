@@ -285,8 +285,8 @@ class Supervisor:
                 self._act(action)
             except BaseException as error:
                 self._services.crashed(self.cell.path, error)
-        if self.books.finished_now:
-            self._services.on_finished()
+        if self.books.ended_now:
+            self._services.on_ended()
 
     def _act(self, action: Action) -> None:
         self._act_on[type(action)](action)  # type: ignore[operator]  # by its type

@@ -92,7 +92,7 @@ class Books(Wishes):
     def decide(self, event: Happening, now: float) -> list[Action]:
         """Enter *event*, which happened *now*, and return what to do, in order."""
         self._now = now
-        self.finished_now = False
+        self.ended_now = False
         actions: list[Action] = []
         self._actions = actions
         match event:
@@ -172,7 +172,8 @@ class Books(Wishes):
 
     def _activate(self, child: Child) -> None:
         """Begin a life of *child*, its first or another one."""
-        child.failure, child.finished = None, False
+        child.failure = None
+        child.let_be = child.finished = False
         self.stack.append(child)
         if child.cell.hung is not None:  # two lives of it would run at once
             text = "not started: code of its last life still runs, and cannot be ended"
@@ -209,7 +210,7 @@ class Books(Wishes):
         child.kept = True
         child.history = child.history.started_at(self._now)
         if child.cell.supervisor is not None:
-            self.finished_now = True  # what is in it may have finished before
+            self.ended_now = True  # what is in it may have finished before
         self._resolve(child.until_up)
         if child in self.stack:  # a life: it is the last one now; a run keeps its place
             self.stack.remove(child)

@@ -20,7 +20,7 @@ from kinesis.supervision.facts import (
 from kinesis.supervision.ledger import last_outcome
 from kinesis.supervision.restarting import Restarting
 
-FINISHED_KEPT = 1_000  # children that finished by themselves, and are still shown
+ENDED_KEPT = 1_000  # children that ended by themselves, and are still shown
 
 _EXPECTED = frozenset({Status.UP, Status.ENDING, Status.WAITING})  # to run on
 
@@ -109,9 +109,9 @@ class Ending(Restarting):
         self._resolve(child.until_down)
         if child.removing:
             self._forget(child)
-        elif child.finished:
-            self.finished_now = True
-            self._keep_finished(child)
+        elif child.let_be:
+            self.ended_now = True
+            self._keep_ended(child)
         if self.phase is Phase.ENDING:
             self._end_next()
         elif was in _EXPECTED and not child.removing:
@@ -131,10 +131,11 @@ class Ending(Restarting):
         if not asked and not child.kept:
             self._forget(child)
 
-    def _keep_finished(self, child: Child) -> None:
-        """Show what finished for a while, but not all of it for ever."""
-        self._finished.append(child)
-        if len(self._finished) > FINISHED_KEPT:
-            oldest = self._finished.popleft()
-            if oldest.status is Status.ENDED and oldest.finished:
+    def _keep_ended(self, child: Child) -> None:
+        """Show what ended by itself for a while, but not all of it for ever."""
+        self._ended.append(child)
+        if len(self._ended) > ENDED_KEPT:
+            oldest = self._ended.popleft()
+            if oldest.status is Status.ENDED and oldest.let_be:
+                self._lost_failures = self._lost_failures or not oldest.finished
                 self._forget(oldest)

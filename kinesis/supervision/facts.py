@@ -48,7 +48,8 @@ class Child:
     until_down: list[Reply] = attrs.field(factory=list)  # who waits for it to end
     kept: bool = False  # came with the container, or has been up: comes up again
     removing: bool = False
-    finished: bool = False
+    let_be: bool = False  # its run is over, and it is not restarted
+    finished: bool = False  # let be, and not because it failed
     failure: Outcome | None = None
 
     def __repr__(self) -> str:

@@ -40,13 +40,14 @@ class Ledger:
         self.queue: deque[Child] = deque()
         self.group: Group | None = None
         self.stale = 0  # reports about a run that was over
-        self.finished_now = False  # a child has finished by itself, just now
+        self.ended_now = False  # a child has ended by itself, just now
         self.covered = 0  # failures of what was being ended anyway
         self._by_cell: dict[Cell, Child] = {}
         self._to_end: list[Child] = []  # while all are taken down, the next one last
         self._going: Child | None = None  # that is taken down now
         self._why_ending = ""
-        self._finished: deque[Child] = deque()
+        self._ended: deque[Child] = deque()  # by themselves, the last one last
+        self._lost_failures = False  # one of those that are not shown any more failed
         self._has_begun = False
         self._beginning: set[Child] | None = None
         self._rollback: tuple[Outcome, Cell] | None = None
@@ -65,18 +66,24 @@ class Ledger:
             return self.stack[-1]
         return self.group.coming if self.group is not None else None
 
-    def all_finished(self) -> bool:
+    def all_ended(self) -> bool:
         """
-        Whether there are children, and all of them have finished by themselves.
+        Whether there are children, and all of them have ended by themselves.
 
-        Those that only serve others do not count.
+        They finished, or failed and are not restarted. Those that only serve others
+        do not count.
         """
         children = [
             each
             for each in self.children.copy().values()
             if not each.cell.component.background
         ]
-        return bool(children) and all(map(_is_finished, children))
+        return bool(children) and all(map(_has_ended, children))
+
+    def has_failures(self) -> bool:
+        """Whether any of those that ended by themselves, at any depth, failed."""
+        children = self.children.copy().values()
+        return self._lost_failures or any(map(_has_failed, children))
 
     def in_order(self) -> list[Child]:
         """Return the children as they reached STARTED, then the others."""
@@ -129,12 +136,20 @@ class Ledger:
         return f"<Books {self.phase.value} {len(self.children)} children>"
 
 
-def _is_finished(child: Child) -> bool:
-    """Whether a child has finished, or everything in it has."""
+def _has_ended(child: Child) -> bool:
+    """Whether a child has ended by itself, or everything in it has."""
     supervisor = child.cell.supervisor
     if supervisor is not None and child.status is Status.UP:
-        return supervisor.books.all_finished()
-    return child.status is Status.ENDED and child.finished
+        return supervisor.books.all_ended()
+    return child.status is Status.ENDED and child.let_be
+
+
+def _has_failed(child: Child) -> bool:
+    """Whether a child failed and is not restarted, or something in it."""
+    supervisor = child.cell.supervisor
+    if supervisor is not None and supervisor.books.has_failures():
+        return True
+    return child.let_be and not child.finished
 
 
 def last_outcome(cell: Cell) -> Outcome:

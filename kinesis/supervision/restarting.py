@@ -80,7 +80,7 @@ class Restarting(Ledger):
         asked: str = "its policy",
     ) -> None:
         """It ended, and *asked* asks for no restart."""
-        child.finished = not failed
+        child.let_be, child.finished = True, not failed
         child.failure = outcome
         child.status = Status.STOPPING
         if failed:

@@ -138,7 +138,7 @@ def test_the_watchdog_is_fed_also_when_there_is_always_something_to_do(
 
     def keep_busy() -> None:
         while not heard.is_set():
-            runtime._services.on_finished()
+            runtime._services.on_ended()
 
     busy = threading.Thread(target=keep_busy)
     busy.start()

@@ -673,7 +673,7 @@ def test_a_container_that_comes_up_looks_whether_all_in_it_have_finished() -> No
     life.move()
     world.arrive(life)
 
-    assert world.books.finished_now
+    assert world.books.ended_now
 
 
 # -- in words ------------------------------------------------------------------------
