@@ -20,6 +20,7 @@ from kinesis.errors import ComponentStoppedError, WaitTimeoutError, describe
 from kinesis.restarts import Override
 from kinesis.services import Services, report
 from kinesis.stages import Outcome, Stage
+from kinesis.traces import TRACE
 
 if TYPE_CHECKING:
     from kinesis.lifecycle import Lifecycle
@@ -387,10 +388,13 @@ class Cell:
 
 
 class _Log(logging.LoggerAdapter[logging.Logger]):
-    """A logger whose lines carry the path beside what the caller adds."""
+    """A logger whose lines carry the path, and a trace, beside what the caller adds."""
 
     def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
-        kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
+        extra = {**(self.extra or {}), **(kwargs.get("extra") or {})}
+        if (trace := TRACE.get()) is not None:
+            extra.setdefault("trace", trace.id)
+        kwargs["extra"] = extra
         return msg, kwargs
 
 

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 import attrs
 
 from kinesis.safe_handler import ESCAPED, SafeHandler, shown
+from kinesis.traces import TRACE
 
 if TYPE_CHECKING:  # structlog takes 0.1 s to import: only `run` pays for it
     from structlog.dev import ConsoleRenderer
@@ -141,6 +142,8 @@ def _ordered(_logger: object, _method: str, fields: Fields) -> Fields:
         "logger": record.name,
         "message": message if isinstance(message, str) else shown(message),
     }
+    if "trace" not in fields and (trace := TRACE.get()) is not None:
+        fields["trace"] = trace.id  # of other libraries: ours have it already
     if "stack_info" in fields:
         fields["stack"] = fields.pop("stack_info")
     for key, value in fields.items():

@@ -21,6 +21,7 @@ from kinesis.doors import Doors
 from kinesis.errors import ForkedError
 from kinesis.life import CURRENT, Life
 from kinesis.timers import Timers
+from kinesis.traces import TRACE
 from kinesis.waits import WaitGraph
 
 log = logging.getLogger("kinesis")
@@ -168,6 +169,8 @@ def report(
         return
     try:
         info = (type(error), error, error.__traceback__) if error is not None else None
+        if (trace := TRACE.get()) is not None:
+            extra["trace"] = trace.id
         log.log(level, text, exc_info=info, extra={"path": path, **extra})
     except BaseException as second:  # said on stderr instead
         report_plainly(path, text, second)

@@ -22,6 +22,7 @@ from kinesis.routing import routes_of
 from kinesis.schedules import Scheduled
 from kinesis.services import report
 from kinesis.snapshots import codec_of
+from kinesis.traces import TRACE, Trace
 
 if TYPE_CHECKING:
     from kinesis.cells import Cell
@@ -162,6 +163,8 @@ class Serving(Access):
         self.envelope = envelope
         began = cell.busy_since = envelope.began_at
         publishing.before(began)
+        context = envelope.context
+        token = None if context is None else TRACE.set(context.get(TRACE))
         value, error = self._run(envelope.message, envelope.batch)
         publishing.after(began)
         cell.busy_since = None
@@ -175,6 +178,8 @@ class Serving(Access):
             self._failed(envelope, error)
             # The traceback leads to this frame: let it not lead on to the error.
             del envelope, error
+        if token is not None:
+            TRACE.reset(token)
 
     def _run(
         self, message: object, batch: tuple[object, ...] | None
@@ -272,6 +277,8 @@ class Serving(Access):
         context = known.copy()  # cheaper than to set the variables anew
         if depth:
             context.run(DEPTH.set, depth)
+        if (trace := TRACE.get()) is not None:
+            context.run(TRACE.set, trace)
         return context
 
     # -- the end of a run ---------------------------------------------------------

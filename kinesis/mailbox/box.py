@@ -20,6 +20,7 @@ from kinesis.mailbox.envelopes import (
     late,
 )
 from kinesis.mailbox.tally import BATCH
+from kinesis.traces import carried
 
 __all__ = ["Mailbox"]
 
@@ -86,7 +87,7 @@ class Mailbox(Door):
         envelope.message = message
         envelope.sender = sender
         envelope.deadline = deadline
-        envelope.context = _context() if self._carry_context else None
+        envelope.context = _context() if self._carry_context else carried()
         envelope.accepted_at = self._now()
         envelope.claim = [END, BEGIN]
         envelope.tally = self.tally
@@ -152,7 +153,7 @@ class Mailbox(Door):
         envelope = AskedWithMore()
         envelope.batch = batch
         envelope.sender = sender
-        envelope.context = _context() if self._carry_context else None
+        envelope.context = _context() if self._carry_context else carried()
         node = waiter if waiter is not None else sender
         if node is None or self._waits is None:
             return self._ask(envelope, message, timeout)
@@ -229,7 +230,7 @@ class Mailbox(Door):
         envelope.message = message
         envelope.batch = None if batch is None else tuple(batch)
         envelope.sender = sender
-        envelope.context = _context() if self._carry_context else None
+        envelope.context = _context() if self._carry_context else carried()
         envelope.accepted_at = now = self._now()
         envelope.deadline = now + span if span >= 0.0 else None
         envelope.claim = [END, BEGIN]

@@ -69,7 +69,8 @@ class Door:
             ``"drop-oldest"`` makes room and tells the dropped one's sender.
         waits: The wait-for graph, where senders that are components note their
             waits.
-        carry_context: Give each envelope a copy of its sender's context
+        carry_context: Give each envelope, not only those that are sent as part of
+            a trace (see `kinesis.traces`), a copy of its sender's context
             variables, if it has any.
         counted: Keep `entered`, for a worker that says when it begins with each.
 

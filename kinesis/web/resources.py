@@ -104,9 +104,7 @@ class Resource:
             raise invalid(detail, error.faults) from error
         self._check_up()
         try:
-            after: Any = self._serving().mailbox.send(
-                Update(checked, etag), SEND_TIMEOUT
-            )
+            after: Any = self._deliver(Update(checked, etag))
         except ETagMismatchError as error:
             raise mismatch(error.current) from error
         return json_answer(after.to_json(), headers=[("ETag", f'"{after.etag}"')])
@@ -161,13 +159,18 @@ class Resource:
             )
         message = read_message(kind, read_json(self.environ))
         self._check_up()
-        reply = self._serving().mailbox.send(message, SEND_TIMEOUT)
+        reply = self._deliver(message)
         try:
             return json_answer(encode(reply))
         except (TypeError, ValueError, RecursionError) as error:
             raise TypeError(
                 f"{name} was handled, but its reply has no form in JSON: {error}"
             ) from error
+
+    def _deliver(self, message: object) -> object:
+        """Send *message* and return the reply; the trace of the request goes along."""
+        mailbox = self._serving().mailbox
+        return mailbox.send(message, SEND_TIMEOUT, waiter=self)
 
     def _serving(self) -> Serving:
         """Return what handles messages."""
