@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import pytest
 
@@ -272,27 +274,49 @@ def test_after_a_hook_that_raised_the_transition_has_a_new_thread() -> None:
         assert 1 == raised.count(True) <= threads.transitions - before[0]
 
 
-def test_stages_are_published_by_threads_that_ran_no_hook(
-    simulation: Simulation,
+class Watch(logging.Handler):
+    """Notes each step of the machine that a thread with a used stack has made."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.used: set[threading.Thread] = set()  # idents are used again
+        self.steps = 0
+        self.wrong: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if " -> " in record.getMessage():
+            self.steps += 1
+            if threading.current_thread() in self.used:
+                self.wrong.append(record.getMessage())
+
+    def use(self, _: object) -> None:
+        """Note that the calling thread runs code of users."""
+        self.used.add(threading.current_thread())
+
+
+@pytest.mark.parametrize("how", ["parked", "new"])
+def test_no_thread_that_has_run_a_hook_moves_the_machine(
+    caplog: pytest.LogCaptureFixture, how: Literal["parked", "new"]
 ) -> None:
     """
-    A hook's own thread never moves the machine on.
+    Whatever a hook did to its thread, the next step is made on another.
     """
-    from kinesis.changes import stage_changed
-
-    seen: set[tuple[str, str]] = set()
-
-    def on_change(path: str, **_: object) -> None:
-        seen.add((path, threading.current_thread().name))
-
-    stage_changed.connect(on_change)
+    caplog.set_level(logging.DEBUG, "kinesis")
+    watch = Watch()
+    log = logging.getLogger("kinesis")
+    log.addHandler(watch)
+    part = traced(**dict.fromkeys(HOOKS, watch.use), handle=watch.use)
     try:
-        with simulation.runtime() as runtime:
-            runtime.add(traced(start=waits)).send(1)
+        with Runtime(name="app", transitions=how) as runtime:
+            ref = runtime.add(part)
+            ref.send(1)
+            ref.restart()
+            ref.stop()
     finally:
-        stage_changed.disconnect(on_change)
+        log.removeHandler(watch)
 
-    assert seen
+    assert watch.wrong == []
+    assert watch.steps > 20
 
 
 # ------------------------------------------------- ten thousand times the same
@@ -314,7 +338,7 @@ class Crashing(Component):
     def start(self) -> None:
         note_run(self)
         self.ready()
-        if len(DEPTHS) < RUNS:
+        if len(DEPTHS) < RUNS[0]:
             raise ValueError("again")
         self.stopping.wait()
 
@@ -326,11 +350,11 @@ class Returning(Component):
 
     def start(self) -> None:
         note_run(self)
-        if len(DEPTHS) >= RUNS:
+        if len(DEPTHS) >= RUNS[0]:
             self.stopping.wait()
 
 
-RUNS = 10_000
+RUNS = [0]
 DEPTHS: list[int] = []
 BLOCKS: list[int] = []
 
@@ -342,6 +366,40 @@ def note_run(component: Component) -> None:
         BLOCKS.append(sys.getallocatedblocks())
 
 
+def run_often(kind: type[Component], runs: int, threads: SystemThreads) -> int:
+    """Have it run so often; return how many depths of the stack there were."""
+    DEPTHS.clear()
+    BLOCKS.clear()
+    RUNS[0] = runs
+    with Runtime(name="app", threads=threads) as runtime:
+        ref = runtime.add(kind(name="again"))
+        deadline = threads.monotonic() + 60
+        while len(DEPTHS) < runs or ref.stage is not Stage.STARTED:
+            assert threads.monotonic() < deadline, f"{len(DEPTHS)} runs only"
+            threading.Event().wait(0.01)
+
+        assert ref.report().restarts == runs - 1
+    return len(set(DEPTHS))
+
+
+class NoneFresh(SystemThreads):
+    """A system that has no thread for any transition."""
+
+    def fresh(self, job: Callable[[], object], *, new: bool = False) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.parametrize("kind", [Crashing, Returning])
+def test_moving_in_place_takes_no_deeper_stack_each_time(
+    kind: type[Component], caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    It only queues what is next, however often.
+    """
+    caplog.set_level("CRITICAL", "kinesis")
+    assert run_often(kind, 1000, NoneFresh()) == 1
+
+
 @pytest.mark.parametrize("kind", [Crashing, Returning])
 def test_ten_thousand_restarts_take_no_deeper_stack_and_no_more_memory(
     kind: type[Component], caplog: pytest.LogCaptureFixture
@@ -349,19 +407,9 @@ def test_ten_thousand_restarts_take_no_deeper_stack_and_no_more_memory(
     """
     The machine never recurses, and keeps nothing of a run that is over.
     """
-    DEPTHS.clear()
-    BLOCKS.clear()
     caplog.set_level("CRITICAL", "kinesis")  # caplog would keep every line
-    with Runtime(name="app") as runtime:
-        ref = runtime.add(kind(name="again"))
-        deadline = SystemThreads.monotonic() + 60
-        while len(DEPTHS) < RUNS or ref.stage is not Stage.STARTED:
-            assert SystemThreads.monotonic() < deadline, f"{len(DEPTHS)} runs only"
-            threading.Event().wait(0.01)
 
-        assert ref.report().restarts == RUNS - 1
-
-    assert {DEPTHS[0]} == set(DEPTHS)
+    assert run_often(kind, 10_000, SystemThreads()) == 1
     per_run = (BLOCKS[9] - BLOCKS[2]) / 7000
     assert per_run < 0.5, BLOCKS
 
