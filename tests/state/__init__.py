@@ -1,0 +1,1 @@
+"""What others see of a component's state, and how they change it."""
