@@ -53,12 +53,14 @@ from kinesis.web.routes import (
 )
 from kinesis.web.security import SAFE, Guard
 from kinesis.web.server import Load
-from kinesis.web.tally import Tally
+from kinesis.web.tally import NOWHERE, Tally
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 MOST_CHOICES = 1_000  # children that a 404 compares names with
+
+ROUTE_KEY = "kinesis.route"  # where in the environ stands what it is counted as
 
 NO_CHANGE = frozenset({"GET", "HEAD"})
 
@@ -136,7 +138,7 @@ class Application:
         prefix, below = split_rule(rule)
         name = getattr(function, "__name__", repr(function))
         route = Route(name, below, wanted, alone=False, public=public)
-        self.extra.add(Endpoint(route, function, prefix))
+        self.extra.add(Endpoint(route, function, prefix, prefix + below))
 
     def remove_route(self, rule: str) -> None:
         """
@@ -160,7 +162,9 @@ class Application:
         context = Context()  # of this request alone: threads are used again
         answer = context.run(self._answer, environ, trace)
         tracing.give_back(answer.headers, trace, environ)
-        self.tally.add(environ["REQUEST_METHOD"], answer.status, self._now() - began)
+        route = environ.get(ROUTE_KEY, NOWHERE)
+        method, seconds = environ["REQUEST_METHOD"], self._now() - began
+        self.tally.add(route, method, answer.status, seconds)
         return emit(answer, environ, start_response, context)
 
     def _answer(self, environ: WSGIEnvironment, trace: Trace) -> Answer:
@@ -201,16 +205,20 @@ class Application:
                 raise Problem(fault.status, fault.detail)
         page = self.pages.get(path)
         if page is not None:
+            environ[ROUTE_KEY] = path
             return self._page(environ, path, page)
         parts = path.split("/")
         cell, count = descend(self.root, parts)
         if cell is not None:
             if count == len(parts):
                 resource = Resource(cell, environ, self.carrier)
+                environ[ROUTE_KEY] = type(cell.component).__name__
                 return self._resource(environ, resource, resource.methods())
             if parts[count] == "-":
                 resource = Resource(cell, environ, self.carrier)
                 below = resource.methods_below(parts[count + 1 :])
+                name = type(cell.component).__name__
+                environ[ROUTE_KEY] = f"{name}/-/{parts[count + 1]}"
                 return self._resource(environ, resource, below)
         found = self._find_route(cell, parts, count, path)
         if found is None:
@@ -267,6 +275,7 @@ class Application:
         """Have a route answer."""
         method = environ["REQUEST_METHOD"]
         endpoint = found.by_method.get(method)
+        environ[ROUTE_KEY] = (endpoint or next(iter(found.by_method.values()))).label
         if endpoint is None:
             return self._other_method(method, found.by_method)
         route = endpoint.route

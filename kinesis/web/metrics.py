@@ -1,9 +1,14 @@
 """
 ``/-/metrics``: the runtime in numbers, in the format of Prometheus.
 
-Everything is read when somebody asks: nothing is counted for this alone. The
-format is that of ``prometheus-client``, imported at the first request; it is small
-and has no dependencies. Its own registry is left to the program.
+Everything is read when somebody asks. The format is that of ``prometheus-client``,
+imported at the first request; it is small and has no dependencies. Its own registry
+is left to the program.
+
+Labels are paths of components that are there now, and rules of routes by the class
+that has them: never what a client has sent. To write a line takes 20 microseconds,
+so mailboxes that no message has come to have none: 1 000 components take 0.1 s, and
+0.6 s if all of them have got messages.
 """
 
 from __future__ import annotations
@@ -25,6 +30,12 @@ from kinesis.web.tally import BOUNDS, Tally
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from prometheus_client.core import HistogramMetricFamily, Metric
+
+PER_COMPONENT = {
+    "up": "Whether it is STARTED.",
+    "hung": "Whether code of it outlived its deadline and runs.",
+    "stalled": "Whether a handler of it runs for too long.",
+}
 
 OUTCOMES = ("handled", "failed", "late", "expired", "dropped", "stopped", "refused")
 
@@ -52,12 +63,13 @@ class Metrics:
 
     def page(self, environ: WSGIEnvironment) -> Answer:
         """Show the numbers of now."""
-        from prometheus_client import CollectorRegistry  # lazy: see the module
+        from prometheus_client import CollectorRegistry, ProcessCollector  # lazy
         from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as PLAIN
         from prometheus_client.exposition import generate_latest
 
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
+        ProcessCollector(registry=registry)
         return Answer(200, generate_latest(registry), [("Content-Type", PLAIN)])
 
     def collect(self) -> Iterable[Metric]:
@@ -70,7 +82,11 @@ class Metrics:
 
     def _of_stages(self, cells: list[Cell]) -> Iterator[Metric]:
         """Where the components are in their lives, and how often they failed."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+        from prometheus_client.core import (
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            InfoMetricFamily,
+        )
 
         number = Counter(cell.stage for cell in cells)
         stages = GaugeMetricFamily(
@@ -79,9 +95,13 @@ class Metrics:
         for stage in Stage:
             stages.add_metric([stage.value], number[stage])
         yield stages
-        up = GaugeMetricFamily(
-            "kinesis_component_up", "Whether it is STARTED.", labels=["path"]
+        info = InfoMetricFamily(
+            "kinesis_component", "What it is, and in which stage.", labels=["path"]
         )
+        gauges = {
+            name: GaugeMetricFamily(f"kinesis_component_{name}", text, labels=["path"])
+            for name, text in PER_COMPONENT.items()
+        }
         restarts = CounterMetricFamily(
             "kinesis_component_restarts", "Starts after the first.", labels=["path"]
         )
@@ -89,10 +109,15 @@ class Metrics:
             "kinesis_component_failures", "Hooks that raised or hung.", labels=["path"]
         )
         for cell in cells:
-            up.add_metric([cell.path], cell.stage is Stage.STARTED)
-            restarts.add_metric([cell.path], cell.restarts)
-            failures.add_metric([cell.path], cell.failures)
-        yield from (up, restarts, failures)
+            path = [cell.path]
+            kind = {"type": type(cell.component).__name__, "stage": cell.stage.value}
+            info.add_metric(path, kind)
+            gauges["up"].add_metric(path, cell.stage is Stage.STARTED)
+            gauges["hung"].add_metric(path, cell.hung is not None)
+            gauges["stalled"].add_metric(path, cell.stalled is not None)
+            restarts.add_metric(path, cell.restarts)
+            failures.add_metric(path, cell.failures)
+        yield from (info, *gauges.values(), restarts, failures)
 
     def _of_messages(self, cells: list[Cell]) -> Iterator[Metric]:
         """What the mailboxes have counted."""
@@ -102,6 +127,9 @@ class Metrics:
             HistogramMetricFamily,
         )
 
+        accepted = CounterMetricFamily(
+            "kinesis_messages_accepted", "Messages let in.", labels=["path"]
+        )
         messages = CounterMetricFamily(
             "kinesis_messages",
             "Messages by what became of them.",
@@ -119,18 +147,15 @@ class Metrics:
             labels=["path"],
         )
         for path, counts in _counts(cells):
+            accepted.add_metric([path], counts.accepted)
             for outcome in OUTCOMES:
                 messages.add_metric([path, outcome], getattr(counts, outcome))
             depth.add_metric([path], counts.depth)
             busy.add_metric([path], counts.busy_seconds)
-            _add_histogram(
-                latency,
-                [path],
-                LATENCY_BOUNDS,
-                counts.latency_buckets,
-                counts.latency_seconds,
-            )
-        yield from (messages, depth, busy, latency)
+            buckets, seconds = counts.latency_buckets, counts.latency_seconds
+            if any(buckets):
+                _add_histogram(latency, [path], LATENCY_BOUNDS, buckets, seconds)
+        yield from (accepted, messages, depth, busy, latency)
 
     def _of_http(self) -> Iterator[Metric]:
         """What the application and its server have done, and do."""
@@ -142,16 +167,20 @@ class Metrics:
 
         counted = self._tally.read()
         requests = CounterMetricFamily(
-            "kinesis_http_requests", "Requests answered.", labels=["method", "status"]
+            "kinesis_http_requests",
+            "Requests answered.",
+            labels=["route", "method", "status"],
         )
-        for (method, status), number in sorted(counted.by_method_and_status.items()):
-            requests.add_metric([method, str(status)], number)
-        yield requests
+        for (route, method, status), number in sorted(counted.number.items()):
+            requests.add_metric([route, method, str(status)], number)
         duration = HistogramMetricFamily(
-            "kinesis_http_request_seconds", "From a whole request to its answer."
+            "kinesis_http_request_seconds",
+            "From a whole request to its answer.",
+            labels=["route", "method"],
         )
-        _add_histogram(duration, [], BOUNDS, counted.buckets, counted.seconds)
-        yield duration
+        for key, took in sorted(counted.durations.items()):
+            _add_histogram(duration, [*key], BOUNDS, took.buckets, took.seconds)
+        yield from (requests, duration)
         load = self._load()
         now = {
             "connections": (load.connections, "Open connections."),
@@ -178,6 +207,11 @@ class Metrics:
             "Changes that found the queue to the listeners full.",
             value=services.changes.lost,
         )
+        yield GaugeMetricFamily(
+            "kinesis_changes_waiting",
+            "Changes that wait for the thread that tells the listeners.",
+            value=services.changes.depth,
+        )
         yield CounterMetricFamily(
             "kinesis_callback_errors",
             "Calls of listeners that raised.",
@@ -191,10 +225,12 @@ class Metrics:
 
 
 def _counts(cells: list[Cell]) -> Iterator[tuple[str, Counts]]:
-    """Yield the counts of each mailbox that there is."""
+    """Yield the counts of each mailbox that any message has come to."""
     for cell in cells:
         if cell.serving is not None:
-            yield cell.path, cell.serving.mailbox.counts()
+            counts = cell.serving.mailbox.counts()
+            if counts.accepted or counts.refused:
+                yield cell.path, counts
 
 
 def _add_histogram(

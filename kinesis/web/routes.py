@@ -51,12 +51,14 @@ class Endpoint:
         function: Of `Application.add_route`; None for a method of a component,
             which is looked up in the component's class.
         prefix: Of a route that belongs to no component; else empty.
+        label: What it is counted as.
         request: The class of the request that it takes.
     """
 
     route: Route
     function: Callable[..., object]
     prefix: str = ""
+    label: str = ""
     request: type[Request] = attrs.field(
         init=False,
         default=attrs.Factory(
@@ -132,7 +134,10 @@ def _map_of(patterns: Iterable[str]) -> Map:
 @cache
 def table_of(cls: type) -> Table:
     """Return the table of a component class, the same one each time."""
-    return Table(Endpoint(route, getattr(cls, route.name)) for route in routes_of(cls))
+    return Table(
+        Endpoint(route, getattr(cls, route.name), label=f"{cls.__name__}{route.rule}")
+        for route in routes_of(cls)
+    )
 
 
 # -- the tree as a table ---------------------------------------------------------

@@ -198,10 +198,10 @@ class TestMetrics:
         shop.ask(STOCK, "BREW")
         numbers = self.numbers(shop)
 
-        assert numbers["kinesis_http_requests_total", "GET", "200"] == 300
-        assert numbers["kinesis_http_requests_total", "GET", "404"] == 1
-        assert numbers["kinesis_http_requests_total", "other", "405"] == 1
-        assert numbers["kinesis_http_request_seconds_count",] == 302
+        assert numbers["kinesis_http_requests_total", "GET", "Stock", "200"] == 300
+        assert numbers["kinesis_http_requests_total", "GET", "", "404"] == 1
+        assert numbers["kinesis_http_requests_total", "other", "Stock", "405"] == 1
+        assert numbers["kinesis_http_request_seconds_count", "GET", "Stock"] == 300
         assert numbers["kinesis_http_busy",] == 0
 
     def test_no_request_is_counted_twice_or_lost(self, shop):
@@ -212,7 +212,7 @@ class TestMetrics:
 
         def count() -> None:
             for _ in range(2_000):
-                tally.add("GET", 200, 0.001)
+                tally.add("Stock", "GET", 200, 0.001)
 
         threads = [threading.Thread(target=count) for _ in range(4)]
         for thread in threads:
@@ -221,8 +221,8 @@ class TestMetrics:
             thread.join(30)
         read = tally.read()
 
-        assert read.by_method_and_status["GET", 200] == 8_000
-        assert sum(read.buckets) == 8_000
+        assert read.number["Stock", "GET", 200] == 8_000
+        assert sum(read.durations["Stock", "GET"].buckets) == 8_000
 
 
 class TestOpenAPI:
