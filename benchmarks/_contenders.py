@@ -31,11 +31,18 @@ class Ping(Message[int]):
     """The one type of message that everybody here can handle."""
 
 
+PING = Ping()
+
+
 class Contender(Protocol):
     """Something that starts idle parts of a program, and stops them all."""
 
     def start(self, number: int) -> None:
         """Start one part; return once it can be given messages."""
+        ...
+
+    def greet(self, number: int) -> None:
+        """Send the part started as *number* a message, and wait for the answer."""
         ...
 
     def stop(self) -> None:
@@ -63,6 +70,10 @@ class Kinesis:
         """Add one component; it is STARTED when `add` returns."""
         self._refs.append(self._runtime.add(Idle(name=f"idle-{number}")))
 
+    def greet(self, number: int) -> None:
+        """Send a component its message."""
+        self._refs[number].send(PING)
+
     def stop(self) -> None:
         """Stop the runtime, which joins every thread."""
         self._runtime.stop(timeout=600.0)
@@ -88,6 +99,10 @@ class Pykka:
         """Start one actor."""
         self._refs.append(IdleActor.start())
 
+    def greet(self, number: int) -> None:
+        """Ask an actor."""
+        self._refs[number].ask(PING)
+
     def stop(self) -> None:
         """Stop the actors one after another, then join their threads."""
         threads = set(threading.enumerate()) - self._before
@@ -101,16 +116,13 @@ class IdleThread(threading.Thread):
 
     def __init__(self, number: int) -> None:
         super().__init__(name=f"idle-{number}", daemon=True)
-        self.messages: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self.messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def run(self) -> None:
         """Handle messages until there is None."""
-        while (message := self.messages.get()) is not None:
-            self.handle(message)
-
-    def handle(self, message: object) -> int:
-        """Answer."""
-        return 1 if isinstance(message, Ping) else 0
+        while (item := self.messages.get()) is not None:
+            message, answers = item
+            answers.put(1 if isinstance(message, Ping) else 0)
 
 
 class Plain:
@@ -124,6 +136,12 @@ class Plain:
         thread = IdleThread(number)
         thread.start()
         self._threads.append(thread)
+
+    def greet(self, number: int) -> None:
+        """Send a thread its message."""
+        answers: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._threads[number].messages.put((PING, answers))
+        answers.get()
 
     def stop(self) -> None:
         """End the threads one after another, and join each."""
@@ -145,29 +163,33 @@ def measure(make: Callable[[], Contender], count: int) -> dict[str, float]:
 
     Returns:
         For one: ``start`` and ``stop`` in seconds, the same of the processor as
-        ``start_cpu`` and ``stop_cpu``, and ``memory`` in bytes.
+        ``start_cpu`` and ``stop_cpu``; ``answer``, the seconds of the start and of
+        a first message; and ``memory`` in bytes, before that message.
     """
     warm = make()
-    start_all(warm, WARM_UP)
+    for_each(warm.start, WARM_UP)
+    for_each(warm.greet, WARM_UP)
     warm.stop()
     contender = make()
     before = settled_memory()
-    start = timed(partial(start_all, contender, count))
+    start = timed(partial(for_each, contender.start, count))
     memory = settled_memory() - before
+    greet = timed(partial(for_each, contender.greet, count))
     stop = timed(contender.stop)
     return {
         "start": start[0] / count,
         "start_cpu": start[1] / count,
+        "answer": (start[0] + greet[0]) / count,
         "stop": stop[0] / count,
         "stop_cpu": stop[1] / count,
         "memory": memory / count,
     }
 
 
-def start_all(contender: Contender, count: int) -> None:
-    """Start *count* parts, one after another."""
+def for_each(call: Callable[[int], object], count: int) -> None:
+    """Call for each of *count* parts, one after another."""
     for number in range(count):
-        contender.start(number)
+        call(number)
 
 
 def timed(call: Callable[[], object]) -> tuple[float, float]:

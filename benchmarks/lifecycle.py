@@ -39,6 +39,15 @@ CONTENDERS = ("threading.Thread", "pykka", "kinesis")
 STOP_DEADLINE = 1.0  # seconds; of the component that is stuck
 KIB = 1024
 
+TIMES = ("start", "answer", "stop")
+HEADS = [
+    "",
+    *("start µs", "start x", "start cpu x"),
+    *("+ message µs", "x"),
+    *("stop µs", "stop x", "stop cpu x"),
+    "KiB",
+]
+
 Parts = dict[str, dict[str, list[float]]]
 """By what is measured and by contender, a number per round."""
 
@@ -109,22 +118,16 @@ def print_costs(count: int, parts: Parts) -> None:
     rows = []
     for name in CONTENDERS:
         row = [name]
-        for what in ("start", "stop"):
+        for what in TIMES:
             row += [
                 f"{median(parts[what][name]) * 1e6:.0f}",
                 f"{ratio(parts[what], name, 'pykka'):.2f}",
-                f"{ratio(parts[what + '_cpu'], name, 'pykka'):.2f}",
             ]
+            if f"{what}_cpu" in parts:
+                row.append(f"{ratio(parts[f'{what}_cpu'], name, 'pykka'):.2f}")
         rows.append([*row, f"{median(parts['memory'][name]) / KIB:.1f}"])
     rows.append(aims_of(parts))
-    print_table(
-        f"{count} idle parts, one after another: each of them",
-        ["", *(f"{w} {u}" for w in ("start", "stop") for u in UNITS), "KiB"],
-        rows,
-    )
-
-
-UNITS = ("µs", "x pykka", "x its cpu")
+    print_table(f"{count} idle parts, one after another: each of them", HEADS, rows)
 
 
 def aims_of(parts: Parts) -> list[str]:
@@ -132,8 +135,12 @@ def aims_of(parts: Parts) -> list[str]:
     start = ratio(parts["start"], "kinesis", "pykka")
     stop = ratio(parts["stop"], "kinesis", "pykka")
     memory = median(parts["memory"]["kinesis"]) / KIB
-    aims = [at_most(start, 1.5), "", "", at_most(stop, 1.0), "", at_most(memory, 24)]
-    return ["aim for kinesis", "", *aims]
+    row = [""] * len(HEADS)
+    row[0] = "aim for kinesis"
+    row[HEADS.index("start x")] = at_most(start, 1.5)
+    row[HEADS.index("stop x")] = at_most(stop, 1.0)
+    row[HEADS.index("KiB")] = at_most(memory, 24)
+    return row
 
 
 def print_growth(few: tuple[float, float], many: tuple[float, float]) -> None:
