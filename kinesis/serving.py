@@ -22,7 +22,7 @@ from kinesis.routing import routes_of
 from kinesis.schedules import Scheduled
 from kinesis.services import report
 from kinesis.snapshots import codec_of
-from kinesis.traces import TRACE, Trace
+from kinesis.traces import TRACE
 
 if TYPE_CHECKING:
     from kinesis.cells import Cell

@@ -110,11 +110,13 @@ class Resource:
         return json_answer(after.to_json(), headers=[("ETag", f'"{after.etag}"')])
 
     def _check_up(self) -> None:
-        """Refuse to change what nobody serves any more."""
-        if self.cell.stage in GONE:
-            raise Problem(
-                409, f"'{self.cell.path}' is {self.cell.stage}: start it first."
-            )
+        """Refuse what nobody serves any more."""
+        cell = self.cell
+        if cell.stage is Stage.TORN_DOWN:
+            raise Problem(404, f"'{cell.path}' has ended: nothing reaches it any more.")
+        if cell.stage is Stage.STOPPED:
+            detail = f"'{cell.path}' is stopped. Start it first."
+            raise Problem(503, detail, [("Retry-After", "1")])
 
     def delete(self) -> Answer:
         """Stop the component and remove it."""

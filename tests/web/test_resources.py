@@ -476,11 +476,13 @@ class TestChanging:
 
     def test_one_that_is_stopped_is_not_changed(self, shop):
         """
-        409: start it first.
+        503: start it first.
         """
         shop.runtime[STOCK].stop()
+        response = self.patch(shop, {"count": 5})
 
-        assert self.patch(shop, {"count": 5}).status_code == 409
+        assert response.status_code == 503
+        assert "Start it first" in problem_of(response)["detail"]
 
 
 class TestMessages:
@@ -555,11 +557,13 @@ class TestMessages:
 
     def test_one_that_is_stopped_takes_none(self, shop):
         """
-        409 for a component that stays stopped.
+        503 with Retry-After.
         """
         shop.runtime[STOCK].stop()
+        response = self.send(shop, "Deposit", {"amount": 1})
 
-        assert self.send(shop, "Deposit", {"amount": 1}).status_code == 409
+        assert response.status_code == 503
+        assert response.headers["Retry-After"] == "1"
 
     def test_a_get_of_a_message_is_refused(self, shop):
         """
@@ -732,3 +736,8 @@ def test_a_component_that_has_finished_is_still_shown(shop):
 
     assert shown.status_code == 200
     assert json.loads(shown.data)["result"] == 42
+
+    headers = {"If-Match": shown.headers["ETag"]}
+    changed = shop.ask("/app/job", "PATCH", json={"result": 1}, headers=headers)
+
+    assert changed.status_code == 404
