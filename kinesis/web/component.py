@@ -106,6 +106,7 @@ class HTTP(Component):
             connection_limit=self.connections,
             max_body=self.max_body,
             request_timeout=self.request_timeout,
+            reserved=("/-/",),
             path=self.path,
             threads=cell.services.threads,
         )

@@ -77,6 +77,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
 
     Args:
         bound: A socket that is bound already; closed with this.
+        reserve: Answers what begins as one of *reserved*, the pool all else.
         path: Of the component that this belongs to, for the log.
         context: For TLS; None for plain HTTP.
 
@@ -94,6 +95,8 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         bound: socket.socket,
         *,
         pool: Pool,
+        reserve: Pool,
+        reserved: tuple[str, ...],
         limits: Limits,
         threads: Threads,
         path: str,
@@ -106,6 +109,8 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         self.draining = False  # answers ask clients to go elsewhere
         self.clean = True  # nothing had to be cut at the end
         self._context = context
+        self._reserve = reserve
+        self._reserved = reserved
         self._refusing: Draining | None = None
         self._calls: deque[Callable[[], object]] = deque()
         self._wake = threads.lock()
@@ -171,19 +176,21 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
             channel.requests = []
             return
         request = channel.requests[0]
-        if request.error is None and (refusal := self._refusal_of(request)):
+        own = request.path.startswith(self._reserved)
+        pool = self._reserve if own else self.task_dispatcher
+        if request.error is None and (refusal := self._refusal_of(request, pool)):
             channel.refuse(*refusal)
             self.pull_trigger()
         else:
-            self.task_dispatcher.add_task(channel)
+            pool.add_task(channel)
 
-    def _refusal_of(self, request: Parser) -> tuple[Fault, float] | None:
+    def _refusal_of(self, request: Parser, pool: Pool) -> tuple[Fault, float] | None:
         """Say why a request that is right in itself is not taken now, if so."""
         refusing = self._refusing
         if refusing is not None and not request.path.startswith(refusing.keep):
             fault = Fault(503, "the server is stopping and takes no new requests.")
             return fault, refusing.retry_after
-        if self.task_dispatcher.waiting >= self.limits.queue:
+        if pool.waiting >= self.limits.queue:
             return Fault(503, "the server is busy. Try again later."), 1.0
         return None
 

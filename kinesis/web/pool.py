@@ -38,7 +38,8 @@ class Pool:
         self._name = name
         self._queue: Queue[Job | None] = threads.queue()
         self._started: list[Thread] = []
-        self._busy: set[int] = set()
+        self._books = threads.lock()
+        self._unfinished = 0  # jobs that wait or run
 
     @property
     def waiting(self) -> int:
@@ -47,8 +48,8 @@ class Pool:
 
     @property
     def busy(self) -> int:
-        """How many threads are running a job."""
-        return len(self._busy)
+        """How many threads are running a job, or about to."""
+        return max(0, self._unfinished - self.waiting)
 
     def start(self) -> None:
         """
@@ -58,10 +59,10 @@ class Pool:
             RuntimeError: The system refuses one; `stop` ends the others.
         """
         for number in range(1, self._count + 1):
-            work = partial(self._work, number)
-            self._started.append(self._threads.start(work, self._name(number)))
+            thread = self._threads.start(self._work, self._name(number))
+            self._started.append(thread)
 
-    def _work(self, number: int) -> None:
+    def _work(self) -> None:
         """Run jobs until told to end; on each thread."""
         while (job := self._queue.get()) is not None:
             self._busy.add(number)
@@ -70,11 +71,14 @@ class Pool:
             except BaseException:  # the thread must outlive whatever a request does
                 log.exception("a request failed outside of its handler")
             finally:
-                self._busy.discard(number)
+                with self._books:
+                    self._unfinished -= 1
                 del job  # an idle thread must not keep a request alive
 
     def add_task(self, job: Job) -> None:
         """Run *job* once a thread is free. (Waitress's name for it.)"""
+        with self._books:
+            self._unfinished += 1
         self._queue.put(job)
 
     def stop(self, timeout: float) -> list[str]:

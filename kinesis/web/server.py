@@ -33,6 +33,8 @@ MIB = 1024 * KIB
 SPARE_FILES = 64  # descriptors that connections leave to the rest of the process
 LEAST_CONNECTIONS = 16
 
+RESERVED_THREADS = 2  # for paths that must be answered when all others are busy
+
 LINGER = 0.15  # seconds that a stop leaves for requests that are on their way
 CUT_EARLY = 0.2  # seconds before a stop's deadline, to end threads in
 
@@ -71,6 +73,8 @@ class HTTPServer:
         idle_timeout: Seconds that a connection may be open between requests.
         write_timeout: Seconds that a client may take nothing of its answer.
         queue_limit: Requests that wait for a thread; 503 above.
+        reserved: Beginnings of paths that are answered on threads of their own,
+            however many requests wait for the others.
         path: Of the component that this serves for: in thread names and the log.
         threads: Where threads, locks and time come from.
 
@@ -92,6 +96,7 @@ class HTTPServer:
     idle_timeout: float = attrs.field(default=20.0, kw_only=True, validator=gt(0))
     write_timeout: float = attrs.field(default=10.0, kw_only=True, validator=gt(0))
     queue_limit: int = attrs.field(default=1_000, kw_only=True, validator=ge(0))
+    reserved: tuple[str, ...] = attrs.field(default=(), kw_only=True)
     path: str = attrs.field(default="/http", kw_only=True)
     threads: Threads = attrs.field(kw_only=True)
 
@@ -231,13 +236,14 @@ class HTTPServer:
 
     def _run(self, bound: socket.socket, context: ssl.SSLContext | None) -> Running:
         """Start the threads that serve *bound*; leave nothing behind on failure."""
-        pool = Pool(
-            self.threads, self.threads_pool, lambda n: f"kinesis:{self.path}:http-{n}"
-        )
+        pool = self._pool("http", self.threads_pool)
+        reserve = self._pool("http-own", RESERVED_THREADS if self.reserved else 0)
         listener = Listener(
             self.app,
             bound,
             pool=pool,
+            reserve=reserve,
+            reserved=self.reserved,
             limits=self._limits(),
             threads=self.threads,
             path=self.path,
@@ -245,12 +251,19 @@ class HTTPServer:
         )
         try:
             pool.start()
+            reserve.start()
             loop = self.threads.start(listener.run, f"kinesis:{self.path}:http-loop")
         except BaseException:
             pool.stop(CUT_EARLY)
+            reserve.stop(CUT_EARLY)
             listener.dispose()
             raise
-        return Running(listener, pool, loop, context)
+        return Running(listener, pool, reserve, loop, context)
+
+    def _pool(self, name: str, count: int) -> Pool:
+        """Return a pool of *count* threads with that name."""
+        prefix = f"kinesis:{self.path}:{name}"
+        return Pool(self.threads, count, lambda number: f"{prefix}-{number}")
 
     def _limits(self) -> Limits:
         """Return what clients may use, with fewer connections if files are few."""
@@ -273,6 +286,7 @@ class HTTPServer:
         running.listener.call(lambda: running.listener.close_by(cut_at, linger))
         running.loop.join(max(0.0, end - clock()))
         late = running.pool.stop(max(0.0, end - clock()))
+        late += running.reserve.stop(max(0.0, end - clock()))
         if running.loop.is_alive():
             late.append(running.loop.name)
         if late:
@@ -294,6 +308,7 @@ class Running:
 
     listener: Listener
     pool: Pool
+    reserve: Pool
     loop: Thread
     context: ssl.SSLContext | None
 
