@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 from kinesis.concurrency import Queue, Thread, Threads
@@ -65,7 +64,6 @@ class Pool:
     def _work(self) -> None:
         """Run jobs until told to end; on each thread."""
         while (job := self._queue.get()) is not None:
-            self._busy.add(number)
             try:
                 job.service()
             except BaseException:  # the thread must outlive whatever a request does
