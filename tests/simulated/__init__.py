@@ -1,0 +1,1 @@
+"""The promises of a whole runtime, in orders that seeds choose."""
