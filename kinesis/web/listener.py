@@ -95,12 +95,12 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         bound: socket.socket,
         *,
         pool: Pool,
-        reserve: Pool,
-        reserved: tuple[str, ...],
         limits: Limits,
         threads: Threads,
         path: str,
         context: ssl.SSLContext | None,
+        reserve: Pool | None = None,
+        reserved: tuple[str, ...] = (),
     ) -> None:
         self.limits = limits
         self.threads = threads
@@ -109,7 +109,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         self.draining = False  # answers ask clients to go elsewhere
         self.clean = True  # nothing had to be cut at the end
         self._context = context
-        self._reserve = reserve
+        self._reserve = pool if reserve is None else reserve
         self._reserved = reserved
         self._refusing: Draining | None = None
         self._calls: deque[Callable[[], object]] = deque()

@@ -231,10 +231,11 @@ class TestTheComponent:
         app["stock"].post(Wait())
         waiting = [
             threading.Thread(target=ask, args=(app, f"{STOCK}/report"))
-            for _ in range(3)
+            for _ in range(12)  # more than there are threads
         ]
         for thread in waiting:
             thread.start()
+        eventually(lambda: app.http.app.load().busy == 8, "all threads wait")
         began = time.monotonic()
 
         assert browser.ask("/-/live")[0] == 200
