@@ -110,6 +110,7 @@ class Lifecycle(Ending):
         if order.abandoned:
             self._came_back(order)
             return
+        self._begun = self._begun or order.hook is not None
         outcome = order.outcome()
         self.cell.ended(outcome)
         if order in self._parts:

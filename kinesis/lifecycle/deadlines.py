@@ -53,13 +53,14 @@ class Deadlines(Machine):
             outcome = self._abandon(order, self.cell.start_deadline)
             self._order = None
             self._failure = outcome
-            if order.stage is Stage.STARTING:
+            if order.stage is Stage.STARTING and not self._stop_wanted:
                 self._start_failed = True
                 self._tell(Kind.FAILED, outcome)
             else:
                 self._go(Moves.FAILED)
         elif order.stage is Stage.TEARING_DOWN and self.stage is Stage.TEARING_DOWN:
-            self._failure = self._abandon(order, self.cell.stop_deadline)
+            outcome = self._abandon(order, self.cell.stop_deadline)
+            self._failure = self._failure or outcome
             self._go(Moves.FAILED)
 
     def _on_stop_late(self, _: None) -> None:
@@ -68,7 +69,8 @@ class Deadlines(Machine):
         running = {*self._parts, *([self._order] if self._order is not None else [])}
         late = {order for order in running if not order.is_over}
         for order in late:
-            self._failure = self._abandon(order, limit)
+            outcome = self._abandon(order, limit)
+            self._failure = self._failure or outcome
         self._parts -= late
         if self._order in late:
             self._order = None
@@ -77,7 +79,7 @@ class Deadlines(Machine):
 
     def _abandon(self, order: Order, limit: float) -> Outcome:
         """Give up on the thread of *order*: it cannot be ended, only left behind."""
-        order.abandoned = True
+        self._begun = order.abandoned = True
         order.call_off()
         if order.error is not None:  # `restart_after` hangs: why was it asked?
             self.cell.ended(order.outcome())

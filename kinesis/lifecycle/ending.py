@@ -174,7 +174,7 @@ class Ending(Rising):
 
     def _arrive_tearing_down(self) -> Moves | None:
         """TEARING_DOWN: give resources back, on the thread that took them."""
-        hooks = self._hooks_of(self.stage)
+        hooks = self._hooks_of(self.stage) if self._begun else []
         if not hooks:
             return Moves.DONE
         busy = self._dedicated.busy if self._dedicated is not None else None

@@ -54,6 +54,7 @@ class Machine:
 
     # Slots: a program may have ten thousand of these.
     __slots__ = (
+        "_begun",
         "_body_busy",
         "_body_failed",
         "_body_up",
@@ -107,6 +108,7 @@ class Machine:
         # What follows belongs to the machine: only `_move` touches it.
         self._order: Order | None = None  # of the way up, while it runs
         self._parts: set[Order] = set()  # of the way down, while they run
+        self._begun = False  # a hook of this life has, so there is one to end
         self._wound = False  # this run is being ended, or has been
         self._entered = False  # this run has something that `stop` can stop
         self._start_failed = False

@@ -146,6 +146,7 @@ class Rising(Deadlines):
 
     def _arrive_started(self) -> Moves | None:
         """STARTED: serve the messages, and say so."""
+        self._begun = True
         self._tell(Kind.STARTED)
         if self._order is None:
             self._start_returned()
