@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -12,6 +13,7 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
+    run_state_machine_as_test,
 )
 
 from kinesis.restarts import STRATEGIES
@@ -141,5 +143,21 @@ class AnyOrder(RuleBasedStateMachine):
         assert all(asker.is_settled for asker in self.world.askers)
 
 
-AnyOrder.TestCase.settings = settings(max_examples=300, stateful_step_count=40)
-test_every_request_is_answered_once_in_any_order = AnyOrder.TestCase
+def test_every_request_is_answered_once_in_any_order() -> None:
+    """
+    Nobody is forgotten, answered twice, or left between two states.
+    """
+    run_state_machine_as_test(
+        AnyOrder, settings=settings(max_examples=150, stateful_step_count=40)
+    )
+
+
+@pytest.mark.stress
+def test_every_request_is_answered_once_in_any_of_many_orders() -> None:
+    """
+    New ones each time.
+    """
+    thorough = settings(
+        settings.get_profile("stress"), max_examples=4_000, stateful_step_count=60
+    )
+    run_state_machine_as_test(AnyOrder, settings=thorough)
