@@ -211,18 +211,23 @@ def _can_be_key(kind: Any) -> bool:
 
 def _usable(kinds: list[Any]) -> list[Any]:
     """Return those of *kinds* that msgspec has a schema for."""
+    if _work(kinds):
+        return kinds
+    kinds = [kind for kind in kinds if _work([kind])]
+    if _work(kinds):
+        return kinds
+    usable: list[Any] = []  # msgspec mixes up two classes of one name and module
+    for kind in kinds:
+        if _work([*usable, kind]):
+            usable.append(kind)
+    return usable
+
+
+def _work(kinds: list[Any]) -> bool:
+    """Whether msgspec can say what *kinds* look like."""
     try:
         _components(kinds)
     except Exception:  # what annotations are made of can raise anything
-        return [kind for kind in kinds if _has_schema(kind)]
-    return kinds
-
-
-def _has_schema(kind: Any) -> bool:
-    """Whether msgspec can say what *kind* looks like."""
-    try:
-        _components([kind])
-    except Exception:  # as above
         return False
     return True
 
