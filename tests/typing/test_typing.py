@@ -16,29 +16,38 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PATIENCE = 240.0  # seconds that a checker may take on a slow machine
 
+EXAMPLES = ("", "_messages")  # what the names of the examples end with
+
 MARK = re.compile(r"  # type: ignore\[[\w-]+\].*$")
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """
-    Both examples in a directory of their own, without the marks.
+    The examples in a directory of their own, without the marks.
     """
     folder = tmp_path / "tests" / "typing"
     folder.mkdir(parents=True)
     for each in (folder, folder.parent):
         (each / "__init__.py").touch()
-    for name in ("accepted.py", "refused.py"):
+    names = [f"{kind}{end}.py" for kind in ("accepted", "refused") for end in EXAMPLES]
+    for name in names:
         lines = (HERE / name).read_text(encoding="utf-8").splitlines()
         text = "\n".join(MARK.sub("", line) for line in lines)
         (folder / name).write_text(text, encoding="utf-8")
     return tmp_path
 
 
-def expected_lines() -> list[int]:
-    """Return the numbers of the marked lines."""
-    lines = (HERE / "refused.py").read_text(encoding="utf-8").splitlines()
-    return [number for number, line in enumerate(lines, 1) if MARK.search(line)]
+def expected_lines() -> set[tuple[str, int]]:
+    """Return the file and the number of each marked line."""
+    return {
+        (name, number)
+        for name in (f"refused{end}.py" for end in EXAMPLES)
+        for number, line in enumerate(
+            (HERE / name).read_text(encoding="utf-8").splitlines(), 1
+        )
+        if MARK.search(line)
+    }
 
 
 def run(command: list[str], folder: Path) -> str:
@@ -52,11 +61,13 @@ def run(command: list[str], folder: Path) -> str:
 
 def test_what_checkers_accept_runs() -> None:
     """
-    The accepted example makes its components without an error.
+    The accepted examples make their components without an error.
     """
     names = runpy.run_path(str(HERE / "accepted.py"))
+    more = runpy.run_path(str(HERE / "accepted_messages.py"))
 
     assert names["louder"].limit == 8
+    assert more["balance"] == 21
 
 
 def test_mypy_refuses_exactly_the_marked_lines(project: Path) -> None:
@@ -69,13 +80,13 @@ def test_mypy_refuses_exactly_the_marked_lines(project: Path) -> None:
         f"cache_dir = {project / 'cache'}\nno_error_summary = true\n",
         encoding="utf-8",
     )
-    examples = ["tests/typing/accepted.py", "tests/typing/refused.py"]
     command = [sys.executable, "-m", "mypy", "--config-file", str(settings)]
-    output = run([*command, *examples], project)
+    output = run([*command, "tests/typing"], project)
     found = re.findall(r"^(\S+?):(\d+): error", output, flags=re.MULTILINE)
 
-    assert {name for name, _ in found} == {"tests/typing/refused.py"}, output
-    assert sorted({int(line) for _, line in found}) == expected_lines(), output
+    assert {(Path(name).name, int(line)) for name, line in found} == expected_lines(), (
+        output
+    )
 
 
 @pytest.mark.skipif(
@@ -102,12 +113,10 @@ def test_pyright_refuses_exactly_the_marked_lines(project: Path) -> None:
     command = [sys.executable, "-m", "pyright", "--outputjson"]
     command += ["--pythonpath", sys.executable]
     report = json.loads(run(command, project))
-    found = [
+    found = {
         (Path(each["file"]).name, each["range"]["start"]["line"] + 1)
         for each in report["generalDiagnostics"]
         if each["severity"] == "error"
-    ]
-    text = json.dumps(report["generalDiagnostics"], indent=1)
+    }
 
-    assert {name for name, _ in found} == {"refused.py"}, text
-    assert sorted({line for _, line in found}) == expected_lines(), text
+    assert found == expected_lines(), json.dumps(report["generalDiagnostics"], indent=1)
