@@ -91,6 +91,7 @@ class Conductor:
         self._stopping: float | None = None  # since when
         self._failure: KinesisError | None = None  # why it did not start
         self._next_sign = 0.0  # when systemd is to be told that we live
+        self._look_wanted = False  # at whether all have ended
         self._finished = False
         self._act_on: dict[type, Callable[..., object]] = {
             StopWish: self._stop,
@@ -100,7 +101,7 @@ class Conductor:
             Report: self._report,
         }
         root.tell = self._tell
-        services.on_ended = lambda: self._wishes.put(SomeEnded())
+        services.on_ended = self._note_ended
 
     def begin(self, *, as_program: bool = False) -> None:
         """
@@ -220,7 +221,14 @@ class Conductor:
             delay + self._shutdown_deadline, lambda: self._wishes.put(TooLate())
         )
 
+    def _note_ended(self) -> None:
+        """Have a look at whether all have ended, unless one is to come anyway."""
+        if not self._look_wanted:
+            self._look_wanted = True
+            self._wishes.put(SomeEnded())
+
     def _some_ended(self, _: SomeEnded) -> None:
+        self._look_wanted = False  # first: what ends while we look is looked at again
         self._end_if_ended()
 
     def _end_if_ended(self) -> None:
@@ -304,10 +312,11 @@ class Conductor:
         What waits for its turn to stop is asked to now, all at once: in the little
         time that is left some of it will, and the rest does not run on for ever.
         """
+        until = self._threads.monotonic() + JOIN_SECONDS
         for cell in reports.all_cells(self._root):
             if cell.supervisor is not None:
                 cell.supervisor.close()
-            if cell.life is not None:
+            if cell.life is not None and self._threads.monotonic() < until:
                 cell.life.stop(tear_down=True)
             cell.abandon()
 

@@ -78,13 +78,12 @@ def in_activation_order(root: Cell) -> list[Cell]:
 
 def late_ones(root: Cell, services: Services) -> tuple[Late, ...]:
     """Return the components that have not ended, with the stacks of their code."""
-    late: list[Late] = []
-    for cell in filter(_has_not_ended, in_activation_order(root)):
-        stuck = _is_stuck(cell) and len(late) < SHOWN
-        stack = _stack_of(cell, services) if stuck else ""
-        late.append(Late(cell.path, cell.status(), stack))
+    cells = list(filter(_has_not_ended, in_activation_order(root)))
+    stuck = sorted(filter(_is_stuck, cells), key=_stuck_since)
+    stacks = {cell: _stack_of(cell, services) for cell in stuck[:SHOWN]}
+    late = [Late(cell.path, cell.status(), stacks.get(cell, "")) for cell in cells]
     for thread in services.left_behind():
-        path = thread.name.removeprefix("kinesis:")
+        path = thread.name.removeprefix("kinesis:").partition(" ")[0]
         late.append(Late(path, "removed", services.threads.stack(thread.ident)))
     return tuple(late)
 
@@ -105,6 +104,14 @@ def _is_stuck(cell: Cell) -> bool:
         return True
     running = cell.life is not None and cell.life.running() is not None
     return running and cell.stage is not Stage.STARTED
+
+
+def _stuck_since(cell: Cell) -> float:
+    """Return the moment when what runs began; what was given up on comes first."""
+    order = cell.life.running() if cell.life is not None else None
+    if cell.hung is not None or order is None or order.began is None:
+        return 0.0
+    return order.began
 
 
 def _stack_of(cell: Cell, services: Services) -> str:
