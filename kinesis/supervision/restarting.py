@@ -234,6 +234,7 @@ class Restarting(Ledger):
             self._end_run(child, 0.0)
             return
         self._do(Say(child.cell, "ends with them: it is never restarted"))
+        child.let_be = child.finished = True
         child.status = Status.STOPPING
         self._do(Tell(Do.TEAR_DOWN, child.cell))
 

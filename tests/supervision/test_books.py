@@ -9,6 +9,7 @@ from kinesis.restarts import LetBe
 from kinesis.stages import Outcome, Result, Stage
 from kinesis.supervision import (
     Began,
+    Close,
     Do,
     Ended,
     Escalate,
@@ -420,6 +421,45 @@ def test_the_one_that_is_asked_to_restart_is_also_when_it_never_is() -> None:
     assert (world.status("a"), world.status("b")) == (Status.UP, Status.ENDED)
 
 
+def test_what_ends_with_its_group_does_not_keep_the_program_alive() -> None:
+    """
+    It is never restarted, so it has ended by itself once the others have.
+    """
+    world = World("one-for-all")
+    world.given("a")
+    world.given("b", policy=plain("never"))
+    world.begin()
+    world.settle()
+    world.fail("a")
+    world.rest()
+    world.fail("a", "finish")
+    world.settle()
+
+    assert world.books.all_ended()
+    assert not world.books.has_failures()
+
+
+def test_of_what_ended_by_itself_the_newest_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    A container that runs one job after another does not grow for ever.
+    """
+    monkeypatch.setattr("kinesis.supervision.ending.ENDED_KEPT", 20)
+    world = world_of("server")
+    for number in range(30):
+        world.add(f"job{number}")
+        world.settle()
+        world.fail(f"job{number}", "finish")
+        world.settle()
+        world.happened.clear()
+
+    assert len(world.books.children) == 21
+    assert world.status("job9") is None
+    assert world.status("job10") is Status.ENDED
+    assert len(world.books.order) == 21
+
+
 # -- limits --------------------------------------------------------------------------
 
 
@@ -622,6 +662,60 @@ def test_what_ends_cannot_be_started_until_it_has() -> None:
     assert [answer.error for answer in asker.answers] == ["stopping"]
 
 
+def test_a_restart_that_is_asked_for_during_a_start_follows_it() -> None:
+    """
+    The run that begins is not the one that was asked for: its asker waits longer.
+    """
+    world = World()
+    world.given("a")
+    world.begin()
+    started = world.ask(Wish.START, world.cells[0])
+    restarted = world.ask(Wish.RESTART, world.cells[0])
+    life = world.life("a")
+    life.move()
+    life.move()
+    world.arrive(life)
+
+    assert (started.went_well, restarted.is_settled) == (True, False)
+
+    world.settle()
+
+    assert restarted.went_well
+    assert world.cells[0].run == 2
+
+
+def test_a_restart_that_is_asked_for_during_a_start_fails_with_it() -> None:
+    """
+    There is nothing left to restart.
+    """
+    world = world_of()
+    added = world.add("a")
+    restarted = world.ask(Wish.RESTART, world.cells[0])
+    world.life("a").move("fail")
+    world.arrive(world.life("a"))
+
+    assert [added.answers[0].error, restarted.answers[0].error] == ["failed"] * 2
+
+
+def test_a_restart_by_hand_survives_the_failure_of_a_sibling() -> None:
+    """
+    It is never restarted, but for those who ask; and somebody did.
+    """
+    world = World("one-for-all")
+    world.given("a")
+    world.given("b", policy=plain("never"))
+    world.begin()
+    world.settle()
+    asker = world.ask(Wish.RESTART, world.cells[1])
+    while world.status("b") is not Status.STARTING:
+        assert world.step()
+    world.fail("a")  # the group begins again, and b with it
+    world.rest()
+
+    assert asker.went_well
+    assert world.status("b") is Status.UP
+
+
 # -- the end -------------------------------------------------------------------------
 
 
@@ -640,6 +734,37 @@ def test_all_end_one_by_one_the_last_started_first() -> None:
     assert world.happened[-1] == Ended()
     assert world.books.phase is Phase.IDLE
     assert world.said("a") == ["stopped with its container"]
+
+
+def test_what_restarts_at_once_does_not_while_all_end() -> None:
+    """
+    Its run is over before it is its turn to be torn down.
+    """
+    world = world_of("a", "b")
+    world.ask(Wish.RESTART, world.cells[0])
+    world.end()
+    world.life("a").obey()
+    world.life("a").move()
+    world.arrive(world.life("a"))
+
+    assert world.told(Do.START_AGAIN) == []
+
+    world.settle()
+
+    assert world.container == "idle"
+
+
+@pytest.mark.parametrize("wish", [Wish.STOP, Wish.REMOVE])
+def test_who_waits_for_what_the_runtime_gives_up_on_is_answered(wish: Wish) -> None:
+    """
+    The child never ended, and the container's life is over all the same.
+    """
+    world = world_of("a")
+    asker = world.ask(wish, world.cells[0])
+    world.end()
+    world.decide(Close())
+
+    assert [answer.stopping for answer in asker.answers] == [True]
 
 
 def test_starts_and_adds_are_refused_while_all_end() -> None:
