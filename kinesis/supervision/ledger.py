@@ -43,6 +43,7 @@ class Ledger:
         self.ended_now = False  # a child has ended by itself, just now
         self.covered = 0  # failures of what was being ended anyway
         self._by_cell: dict[Cell, Child] = {}
+        self._hidden: list[Child] = []  # whose names in lower case others have
         self._to_end: list[Child] = []  # while all are taken down, the next one last
         self._going: Child | None = None  # that is taken down now
         self._why_ending = ""
@@ -95,7 +96,8 @@ class Ledger:
         """Enter a child; one that is *kept* comes up with the container."""
         child = Child(cell, kept=kept)
         self.children[cell.name] = child
-        self.lower.setdefault(cell.name.lower(), child)
+        if self.lower.setdefault(cell.name.lower(), child) is not child:
+            self._hidden.append(child)
         self._by_cell[cell] = child
         return child
 
@@ -124,9 +126,13 @@ class Ledger:
         self._by_cell.pop(child.cell, None)
         if self.children.get(child.cell.name) is child:
             del self.children[child.cell.name]
+        self._hidden = [each for each in self._hidden if each is not child]
         lower = child.cell.name.lower()
         if self.lower.get(lower) is child:
             del self.lower[lower]
+            for each in self._hidden:
+                if each.cell.name.lower() == lower:
+                    self.lower.setdefault(lower, each)
         self._do(Tell(Do.FORGET, child.cell))
 
     def _do(self, action: Action) -> None:

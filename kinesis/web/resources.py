@@ -72,6 +72,8 @@ class Resource:
 
     def get(self) -> Answer:
         """Show the state; 304 if the client has it."""
+        if self.cell.stage is Stage.TORN_DOWN and is_removed(self.cell):
+            raise Problem(404, f"'{self.cell.path}' has been removed.")
         snapshot, etag, body = represent(self.cell)
         headers = [("ETag", f'"{etag}"'), ("Cache-Control", "no-cache")]
         if is_unchanged(self.environ.get("HTTP_IF_NONE_MATCH"), etag):
@@ -229,6 +231,13 @@ _METHODS_OF_ROOT: Methods = {
     "PATCH": Resource.patch,
 }
 _METHODS: Methods = {**_METHODS_OF_ROOT, "DELETE": Resource.delete}
+
+
+def is_removed(cell: Cell) -> bool:
+    """Whether a component that has ended is a child no more, or in a moment."""
+    supervisor = cell.supervised_by
+    child = supervisor.books.child_of(cell) if supervisor is not None else None
+    return supervisor is not None and (child is None or child.removing)
 
 
 def message_types(cell: Cell) -> Mapping[str, type]:

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from kinesis import Component, Runtime, Stage, field
+from kinesis.web.answers import Problem
 from kinesis.web.application import Application
+from kinesis.web.resources import Resource, is_removed
 from tests.web.shop import PATIENCE, Stock, Wait, World, world
 
 STOCK = "/app/shop/stock"
@@ -187,6 +189,38 @@ class TestLooking:
         shop.runtime["/app/shop"].remove("MixedCase")
 
         assert shop.ask("/app/shop/mixedcase").status_code == 404
+
+    def test_of_two_names_that_differ_in_case_the_first_is_reached(self, shop):
+        """
+        The other once that has gone.
+        """
+        container = shop.runtime["/app/shop"]
+        for name in ("twin", "Twin", "TWIN"):
+            container.add(Stock(name=name))
+
+        assert shop.ask("/app/shop/twin").json["name"] == "twin"
+
+        container.remove("Twin")
+        container.remove("twin")
+
+        assert shop.ask("/app/shop/twin").json["name"] == "TWIN"
+
+        container.remove("TWIN")
+
+        assert shop.ask("/app/shop/twin").status_code == 404
+
+    def test_what_is_being_removed_is_gone_once_it_has_ended(self, shop):
+        """
+        Unlike what has finished by itself, it is shown no more.
+        """
+        cell = shop.runtime[STOCK]._cell
+        child = cell.supervised_by.books.child_of(cell)
+        shop.ask(STOCK, "DELETE")
+
+        assert is_removed(cell)
+        assert child.removing
+        with pytest.raises(Problem, match="has been removed"):
+            Resource(cell, {}).get()
 
     def test_what_is_not_there_is_told_with_what_is_near(self, shop):
         """
