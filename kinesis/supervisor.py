@@ -19,8 +19,9 @@ from kinesis.answers import (
     taken_error,
 )
 from kinesis.cells import Cell, Kind, Report
-from kinesis.concurrency import Empty, Queue, Thread
+from kinesis.concurrency import Thread
 from kinesis.errors import ComponentStoppedError, WouldDeadlockError, describe
+from kinesis.inboxes import Inbox, Incoming
 from kinesis.lifecycle import Lifecycle
 from kinesis.restarts import Strategy
 from kinesis.services import report
@@ -67,8 +68,7 @@ class Supervisor:
         self.holder: Hashable = None
         self.holding: Cell | None = None  # the child that is coming up
         self._services = cell.services
-        self._inbox: Queue[Happening | None] = self._services.threads.queue()
-        self._closed = False
+        self._inbox = Inbox(self._services.threads, self._refuse_happening)
         self._thread: Thread | None = None
         self._lock = self._services.threads.lock()
         self._began: Callable[[Outcome], object] | None = None
@@ -93,12 +93,12 @@ class Supervisor:
         except RuntimeError as error:
             done(Outcome(Result.RAISED, Stage.STARTING, None, error))
             return
-        self.put(Begin())
+        self._inbox.put(Begin())
 
     def end(self, done: Callable[[], object]) -> None:
         """Take the children down, the last started first; call *done* then."""
         self._ended = done
-        if self._thread is None or not self.put(End()):  # it never began
+        if self._thread is None or not self._inbox.put(End()):  # it never began
             done()
 
     def _ensure_thread(self) -> None:
@@ -108,27 +108,23 @@ class Supervisor:
         Raises:
             RuntimeError: The system refuses another thread; all is as it was.
         """
-        threads = self._services.threads
         with self._lock:
-            last = self._thread
-            if last is not None and not self._closed:
+            last, inbox = self._thread, self._inbox
+            if last is not None and not inbox.is_closed:
                 return
-            inbox = threads.queue() if self._closed else self._inbox
-            self._thread = threads.start(
-                lambda: self._run(inbox, last), f"kinesis:{self.cell.path}"
+            queue = inbox.for_next_life()
+            self._thread = self._services.threads.start(
+                lambda: self._run(queue, last), f"kinesis:{self.cell.path}"
             )
-            self._inbox = inbox
-            self._closed = False
+            inbox.open(queue)
 
     def close(self) -> None:
         """End the thread once the inbox is empty; refuse what comes later."""
         with self._lock:
-            self._closed = True
-            inbox = self._inbox
+            self._inbox.close()
             started = self._thread is not None
-        inbox.put(None)
         if not started:
-            self._refuse_rest(inbox)
+            self._inbox.refuse_rest(self._inbox.queue)
             self._refuse_early()
 
     @property
@@ -138,7 +134,7 @@ class Supervisor:
 
     def register(self, child: Cell) -> None:
         """Take a child that comes up together with the container."""
-        child.tell = self.put
+        child.tell = self._inbox.put
         child.supervised_by = self
         self.books.register(child)
 
@@ -157,7 +153,7 @@ class Supervisor:
             wait: Whether the caller waits; only then may it come up at once,
                 inside the activation that waits for *node*.
         """
-        newcomer.tell = self.put
+        newcomer.tell = self._inbox.put
         newcomer.supervised_by = self
         answer = Answer(newcomer, adds=True)
         if self._take_early(newcomer, answer):
@@ -175,7 +171,7 @@ class Supervisor:
     def _take_early(self, newcomer: Cell, answer: Answer) -> bool:
         """Take in what comes up with the container; false if that has begun."""
         with self._lock:
-            if self._thread is not None or self._closed:
+            if self._thread is not None or self._inbox.is_closed:
                 return False
             taken = newcomer.name in self.books.children
             if not taken:
@@ -215,7 +211,7 @@ class Supervisor:
 
     def _request(self, happening: Happening, answer: Answer) -> None:
         """Put a request into the inbox, or answer it if nobody would."""
-        if not self.put(happening):
+        if not self._inbox.put(happening):
             self._refuse(answer, stopping_error(self.cell.path))
 
     def _refuse(self, answer: Reply, error: BaseException) -> None:
@@ -233,45 +229,22 @@ class Supervisor:
                 reply.reject(stopping_error(self.cell.path))
             child.until_up.clear()
 
-    def put(self, happening: Happening) -> bool:
-        """Accept *happening* and see to it that it is decided, or refuse it."""
-        inbox = self._inbox
-        if self._closed:
-            return False
-        inbox.put(happening)
-        if self._is_over(inbox):  # it may have come behind the end: look again
-            self._refuse_rest(inbox)
-        return True
-
-    def _is_over(self, inbox: Queue[Happening | None]) -> bool:
-        """Whether nobody reads *inbox* but to its end, or another one is read now."""
-        return self._closed or inbox is not self._inbox
-
-    def _refuse_rest(self, inbox: Queue[Happening | None]) -> None:
-        """Answer the requests that nobody will decide; several threads may."""
-        ended = False
-        while True:
-            try:
-                left = inbox.get_nowait()
-            except Empty:
-                break
-            ended = ended or left is None
-            if isinstance(left, Add | Ask):
-                self._refuse(left.reply, stopping_error(self.cell.path))
-        if ended:
-            inbox.put(None)  # the thread's own sign to end
+    def _refuse_happening(self, left: Happening) -> None:
+        """Answer a request that nobody will decide."""
+        if isinstance(left, Add | Ask):
+            self._refuse(left.reply, stopping_error(self.cell.path))
 
     # -- the thread -------------------------------------------------------------------
 
-    def _run(self, inbox: Queue[Happening | None], last: Thread | None) -> None:
+    def _run(self, queue: Incoming, last: Thread | None) -> None:
         """Decide and act until closed, but not beside the thread of the *last* life."""
         now = self._services.threads.monotonic
         if last is not None:
             last.join()
-        while (happening := inbox.get()) is not None:
+        while (happening := queue.get()) is not None:
             self._decide(happening, now())
         self._decide(Close(), now())
-        self._refuse_rest(inbox)
+        self._inbox.refuse_rest(queue)
 
     def _decide(self, happening: Happening, now: float) -> None:
         """Decide about one happening; nothing that fails in it ends the thread."""
@@ -280,6 +253,7 @@ class Supervisor:
         except BaseException as error:
             self._services.crashed(self.cell.path, error)
             return
+        self._hold()
         for action in actions:
             try:
                 self._act(action)
@@ -311,7 +285,6 @@ class Supervisor:
                 life.stop(tear_down=False)
             case Do.TEAR_DOWN if life is not None:
                 life.stop(tear_down=True)
-        self._hold()
 
     def _activate(self, cell: Cell) -> None:
         """Begin a life, the first or another one."""
@@ -321,10 +294,9 @@ class Supervisor:
             outcome = Outcome(Result.RAISED, Stage.SUBMITTED, None, error)
             cell.ended(outcome)
             cell.enter(Stage.TORN_DOWN)
-            self.put(Report(cell, Kind.TORN_DOWN, cell.run, outcome))
+            self._inbox.put(Report(cell, Kind.TORN_DOWN, cell.run, outcome))
             return
         cell.begin_life(life)
-        self._hold()
         try:
             life.activate()
         except RuntimeError as error:  # its TORN_DOWN is on the way
@@ -336,7 +308,11 @@ class Supervisor:
             report(logging.ERROR, cell.path, text)
 
     def _hold(self) -> None:
-        """Publish which child is coming up; under the graph's lock."""
+        """
+        Publish which child is coming up, before anything is done about it.
+
+        Under the graph's lock: whoever waits sees the one or the other.
+        """
         holder = self.books.holder
         top = holder.cell if holder is not None else None
         if top is self.holding:
@@ -351,11 +327,10 @@ class Supervisor:
         timers = self._services.timers
         if cell is not None:
             cell.next_attempt = self._services.threads.monotonic() + action.seconds
-        timers.call_later(action.seconds, lambda: self.put(Waited(cell, token)))
+        timers.call_later(action.seconds, lambda: self._inbox.put(Waited(cell, token)))
 
     def _settle(self, action: Settle) -> None:
         """Answer who waits."""
-        self._hold()
         if action.error is None:
             action.reply.resolve()
         else:
@@ -378,7 +353,6 @@ class Supervisor:
         )
 
     def _say_began(self, action: Began) -> None:
-        self._hold()
         done, self._began = self._began, None
         if done is None:
             return
@@ -390,7 +364,6 @@ class Supervisor:
         done(Outcome(Result.RAISED, Stage.STARTING, action.outcome.hook, error))
 
     def _say_ended(self, _: Ended) -> None:
-        self._hold()
         done, self._ended = self._ended, None
         if done is not None:
             done()

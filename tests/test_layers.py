@@ -40,7 +40,7 @@ LAYERS = [
     {"serving"},
     {"inside"},
     {"lifecycle", "supervision"},
-    {"answers"},
+    {"answers", "inboxes"},
     {"supervisor", "standing"},
     {"steering"},
     {"sending"},

@@ -520,6 +520,7 @@ def test_components_come_up_one_at_a_time_whoever_adds_them(
     ]
 
 
+@pytest.mark.seeds(30)
 @pytest.mark.parametrize("strategy", ["one-for-one", "rest-for-one", "one-for-all"])
 def test_a_component_may_add_siblings_from_a_start_that_is_a_restart(
     simulation: Simulation, strategy: str

@@ -1,17 +1,10 @@
-"""The supervisor's inbox and thread, over several lives of a container."""
+"""The supervisor's thread, over several lives of a container."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from kinesis import Container, Stage, private
-from kinesis.concurrency import Queue
-from kinesis.errors import ContainerStoppingError
-from kinesis.restarts import Strategy
-from kinesis.supervision import Happening
-from kinesis.supervisor import Supervisor
 from kinesis.testing import Simulation
 from tests.supervision.parts import Bench
 
@@ -63,47 +56,6 @@ def test_a_container_that_was_torn_down_begins_again(simulation: Simulation) -> 
             inner.remove(f"b{number}")
 
         assert outer.stage is inner.stage is inner["a"].stage is Stage.STARTED
-
-
-class Late(Supervisor):
-    """One whose requests are slow: its life ends between two of their steps."""
-
-    delays: int
-
-    def __init__(self, supervisor: Supervisor, strategy: Strategy) -> None:
-        super().__init__(supervisor.cell, strategy)
-        self.delays = 0
-
-    def put(self, happening: Happening) -> bool:
-        if self.delays:
-            self.delays -= 1
-            inbox: Queue[Happening | None] = self._inbox
-            self.close()  # the end of this life ...
-            self._ensure_thread()  # ... and the beginning of the next
-            inbox.put(happening)
-            if self._is_over(inbox):
-                self._refuse_rest(inbox)
-            return True
-        return super().put(happening)
-
-
-def test_a_request_that_comes_behind_the_end_of_a_life_is_refused_in_the_next(
-    simulation: Simulation,
-) -> None:
-    """
-    It went into the inbox of the last life, which nobody reads any more.
-    """
-    runtime = simulation.runtime()
-    supervisor = runtime.root._supervisor
-    late = Late(supervisor, "one-for-one")
-    late._ensure_thread()
-    late.delays = 1
-    part = Bench(simulation).part("a")
-    child = runtime.root._submit(part, None, wait=False)[0]
-    answer = late.add(child)
-    with pytest.raises(ContainerStoppingError):
-        answer.future.result(5.0)
-    late.close()
 
 
 def test_an_end_that_was_never_begun_is_over_at_once(simulation: Simulation) -> None:
