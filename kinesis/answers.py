@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kinesis.cells import Cell
-from kinesis.concurrency import Future
 from kinesis.errors import (
     ActivationError,
     ContainerStoppingError,
     DuplicateNameError,
     describe,
 )
+from kinesis.futures import Future
 from kinesis.stages import Outcome, Stage
 from kinesis.supervision import Reply
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from kinesis.component import Component, overridden_hooks
-from kinesis.concurrency import Future, Thread
+from kinesis.concurrency import Thread
 from kinesis.errors import ComponentStoppedError, WaitTimeoutError, describe
+from kinesis.futures import Future
 from kinesis.restarts import Override
 from kinesis.services import Services, report
 from kinesis.stages import Outcome, Stage

@@ -20,17 +20,14 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
-
-from kinesis.errors import WaitTimeoutError
+from typing import Any, Protocol, TypeVar
 
 __all__ = [
     "Empty",
     "Event",
-    "Future",
     "Lock",
     "Queue",
     "SystemThreads",
@@ -42,6 +39,7 @@ T = TypeVar("T")
 
 PARKED_SECONDS = 10.0  # a parked thread without a job for so long leaves
 PARKED_MOST = 8  # parked threads; jobs are short, so few are ever needed at once
+FOREVER = threading.TIMEOUT_MAX  # seconds; the system refuses longer waits
 
 OnCrash = Callable[[str, BaseException], None]
 
@@ -325,126 +323,3 @@ class _Parked:
     def __init__(self) -> None:
         self.jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self.thread: threading.Thread | None = None
-
-
-class Future(Generic[T]):
-    """
-    A result that comes later.
-
-    The same questions as `concurrent.futures.Future` answers, on locks that come
-    from a `Threads`. It is set once; whoever comes second is told so.
-
-    Thread safety: any thread may call any method.
-    """
-
-    __slots__ = ("_callbacks", "_claim", "_error", "_gate", "_mutex", "_value", "_what")
-
-    def __init__(self, threads: Threads, what: str = "the result") -> None:
-        self._what = what
-        self._gate = threads.lock()
-        self._gate.acquire()
-        self._mutex = threads.lock()
-        self._claim = [True]
-        self._callbacks: list[Callable[[Future[T]], object]] | None = []
-        self._value: T | None = None
-        self._error: BaseException | None = None
-
-    def done(self) -> bool:
-        """Return whether the result is there."""
-        return self._callbacks is None
-
-    def result(self, timeout: float | None = None) -> T:
-        """
-        Wait for the result and return it, or raise what it failed with.
-
-        Args:
-            timeout: Seconds; None waits forever.
-
-        Raises:
-            WaitTimeoutError: It is not there in time.
-        """
-        self._wait(timeout)
-        if self._error is not None:
-            raise self._error
-        return self._value  # type: ignore[return-value]  # set whenever there is no error
-
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Wait as `result` does; return the error, or None for a value."""
-        self._wait(timeout)
-        return self._error
-
-    def _wait(self, timeout: float | None) -> None:
-        """Pass the gate, and leave it open for the next."""
-        if self._callbacks is None:
-            return
-        if timeout is None or timeout > threading.TIMEOUT_MAX:
-            self._gate.acquire()
-        elif not self._gate.acquire(timeout=max(0.0, timeout)):
-            raise WaitTimeoutError(
-                f"{self._what} did not come within {timeout:g} s. "
-                f"Wait longer, or look at what it waits for."
-            )
-        self._gate.release()
-
-    def add_done_callback(self, callback: Callable[[Future[T]], object]) -> None:
-        """
-        Call *callback* with this future once it is done, at once if it is.
-
-        It runs on the thread that sets the result: keep it short. What one raises
-        keeps no other from being called; it comes out of there, on that thread.
-        """
-        with self._mutex:
-            if self._callbacks is not None:
-                self._callbacks.append(callback)
-                return
-        callback(self)
-
-    def set_result(self, value: T) -> bool:
-        """Set the value; False if another result came first."""
-        return self._set(value, None)
-
-    def set_exception(self, error: BaseException) -> bool:
-        """Set the error; False if another result came first."""
-        return self._set(None, error)
-
-    def _set(self, value: T | None, error: BaseException | None) -> bool:
-        """Keep the first result, open the gate, tell who asked to be told."""
-        try:
-            self._claim.pop()
-        except IndexError:
-            return False
-        self._value, self._error = value, error
-        with self._mutex:
-            callbacks, self._callbacks = self._callbacks, None
-        self._gate.release()
-        self._call(callbacks or [])
-        return True
-
-    def _call(self, callbacks: list[Callable[[Future[T]], object]]) -> None:
-        """Call all of them, whatever one raises."""
-        first: BaseException | None = None
-        for callback in callbacks:
-            try:
-                callback(self)
-            except BaseException as error:
-                first = first or error
-        if first is not None:
-            raise first
-
-    def __repr__(self) -> str:
-        state = "waiting"
-        if self.done():
-            error = self._error
-            state = "done" if error is None else f"failed: {type(error).__name__}"
-        return f"<Future of {self._what} [{state}]>"
-
-
-@contextlib.contextmanager
-def held(lock: Lock, timeout: float) -> Iterator[bool]:
-    """Take *lock* for the block, waiting at most *timeout* seconds; yield whether."""
-    taken = lock.acquire(timeout=max(0.0, timeout))
-    try:
-        yield taken
-    finally:
-        if taken:
-            lock.release()

@@ -14,8 +14,9 @@ import attrs
 
 from kinesis import reports
 from kinesis.cells import Cell, Kind, Report
-from kinesis.concurrency import Empty, Future, Queue, Thread
+from kinesis.concurrency import Empty, Queue, Thread
 from kinesis.errors import ComponentStoppedError, KinesisError, StageError
+from kinesis.futures import Future
 from kinesis.lifecycle import Lifecycle
 from kinesis.reports import StopReport
 from kinesis.services import Services, report

@@ -13,7 +13,6 @@ from typing import Any, TypeVar, overload
 from kinesis.broadcasting import Broadcast, broadcast
 from kinesis.cells import Cell
 from kinesis.component import Component, check_name, check_settings
-from kinesis.concurrency import Future
 from kinesis.declared import private, setting
 from kinesis.errors import (
     ComponentNotFoundError,
@@ -21,6 +20,7 @@ from kinesis.errors import (
     DuplicateNameError,
     StageError,
 )
+from kinesis.futures import Future
 from kinesis.refs import SEND_TIMEOUT, STAGE_TIMEOUT, Ref
 from kinesis.restarts import STRATEGIES, Strategy
 from kinesis.services import Services

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 from kinesis import reports
 from kinesis.component import Component
-from kinesis.concurrency import Empty, Future, Queue, SystemThreads, Threads
+from kinesis.concurrency import Empty, Queue, SystemThreads, Threads
 from kinesis.conductor import JOIN_SECONDS, Conductor
 from kinesis.container import (
     Container,
@@ -40,6 +40,7 @@ from kinesis.errors import (
     StageError,
     WouldDeadlockError,
 )
+from kinesis.futures import Future
 from kinesis.interrupts import DUMP, RELOAD, Interrupts, Patience, signal_name
 from kinesis.refs import Ref
 from kinesis.reports import StopReport

@@ -13,13 +13,9 @@ from functools import partial
 import pytest
 
 from kinesis import concurrency
-from kinesis.concurrency import (
-    PARKED_MOST,
-    Future,
-    SystemThreads,
-    held,
-)
+from kinesis.concurrency import PARKED_MOST, SystemThreads
 from kinesis.errors import WaitTimeoutError
+from kinesis.futures import Future
 from kinesis.testing import Simulation
 
 PATIENCE = 10.0
@@ -479,15 +475,3 @@ def test_a_result_that_races_with_all_is_seen_whole(simulation: Simulation) -> N
     assert len(won) == 1
     assert seen == won * 2
     assert told == won
-
-
-def test_a_lock_is_held_for_the_block_if_it_is_to_be_had() -> None:
-    """
-    It says whether; after the block it is free again.
-    """
-    lock = SystemThreads.lock()
-    with held(lock, 1.0) as taken:
-        assert taken
-        with held(lock, 0.01) as again:
-            assert not again
-    assert not lock.locked()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kinesis import Component, Container, Ref, Restart, Runtime, Stage, handles
 from kinesis.component import NAME_CHARACTERS
-from kinesis.concurrency import Event, Future
+from kinesis.concurrency import Event
 from kinesis.container import ContainerRef
 from kinesis.errors import (
     ActivationError,
@@ -25,6 +25,7 @@ from kinesis.errors import (
     StageError,
     WaitTimeoutError,
 )
+from kinesis.futures import Future
 from kinesis.testing import Simulation
 from tests.lifecycle.parts import Traced, raising, traced, waits
 

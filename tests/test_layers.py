@@ -21,6 +21,7 @@ PACKAGE = Path(__file__).parents[1] / "kinesis"
 LAYERS = [
     {"errors"},
     {"concurrency", "traces"},
+    {"futures"},
     {
         "stages",
         "restarts",

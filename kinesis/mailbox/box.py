@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from contextvars import Context, copy_context
 
-from kinesis.concurrency import Future
+from kinesis.futures import Future
 from kinesis.mailbox.door import Door
 from kinesis.mailbox.envelopes import (
     BEGIN,

@@ -20,12 +20,13 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Final
 
-from kinesis.concurrency import Future, Lock, Threads
+from kinesis.concurrency import Lock, Threads
 from kinesis.errors import (
     ComponentStoppedError,
     MailboxFullError,
     ReplyTimeoutError,
 )
+from kinesis.futures import Future
 from kinesis.mailbox.tally import BATCH, Tally
 
 __all__ = [
