@@ -237,11 +237,11 @@ class Serving(Access):
         entered = self._entered
         if depth >= DEEPEST or (timeout is not None and timeout <= 0.0):
             return False, None
+        # What came before has been begun; if it has not ended, it has the turn.
         if entered is None or entered.count or not self.turn.take_now():
             return False, None
         try:
-            # Again, now that nothing more can begin: what came before goes before.
-            if entered.any() or not self.direct:
+            if not self.direct:
                 return False, None
             began = self._now()
             self._here = (message, None if timeout is None else began + timeout)

@@ -33,6 +33,7 @@ from tests.messages.parts import (
     Hold,
     Looping,
     in_thread,
+    serving_of,
     wait_until,
 )
 
@@ -379,6 +380,27 @@ def test_a_listener_that_comes_in_the_middle_never_hears_half_a_change() -> None
 
     assert isinstance(change, ComponentChange)
     assert (change.previous.sum, change.current.sum) == (1, 3)
+
+
+def test_a_listener_that_comes_later_hears_nothing_of_what_an_earlier_one_missed() -> (
+    None
+):
+    """
+    Its first change begins with the state of when it came.
+    """
+    with Runtime() as runtime:
+        adder = runtime.add(Adder(name="adder"))
+        with adder.subscribe(kinds=[ComponentChange]) as changes:
+            adder.send(Add(1))
+            changes.get(PATIENCE)
+        wait_until(lambda: not serving_of(adder).publishing.feed.watched)
+        adder.send(Add(2))
+        with adder.subscribe(kinds=[ComponentChange]) as changes:
+            adder.send(Add(3))
+            change = changes.get(PATIENCE)
+
+    assert isinstance(change, ComponentChange)
+    assert (change.previous.sum, change.current.sum) == (3, 6)
 
 
 def test_a_change_is_immutable_and_decoded_only_for_who_looks() -> None:

@@ -20,8 +20,7 @@ class Entered:
     A count that goes up before a message is put, and down once it is begun.
 
     Attributes:
-        count: Read it with the component's turn: zero says that everything put
-            before has been begun, or turned away.
+        count: Zero says that everything put before has been begun, or turned away.
     """
 
     __slots__ = ("_lock", "_put", "count")
@@ -30,10 +29,6 @@ class Entered:
         self.count = 0
         self._lock = threads.lock()
         self._put = put
-
-    def any(self) -> bool:
-        """Whether there are some."""
-        return self.count > 0
 
     def put(self, item: object) -> None:
         """Count *item*, then put it."""

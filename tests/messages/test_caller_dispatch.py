@@ -10,7 +10,7 @@ import pytest
 
 from kinesis import Component, ComponentChange, Runtime, Stage, field, handles
 from kinesis.errors import ComponentStoppedError, ReplyTimeoutError
-from kinesis.testing import Simulation
+from kinesis.testing import Simulation, simulate
 from tests.messages.parts import (
     LONG,
     PATIENCE,
@@ -247,18 +247,21 @@ def test_the_end_of_a_run_waits_for_a_handler_in_a_senders_thread() -> None:
     """
     Also where there is no hook that would have to wait.
     """
-    with Runtime() as runtime:
-        direct = runtime.add(Direct(name="direct"))
-        hold = Hold()
-        holding = in_thread(lambda: direct.send(hold))
-        hold.wait_entered()
-        removing = in_thread(lambda: runtime.remove("direct"))
-        wait_until(lambda: direct.stage is Stage.STOPPING)
+    ended: list[float] = []
 
-        assert not removing.is_done
-        hold.go.set()
-        removing.result()
-        assert holding.result() == "held"
+    def work(me: Adder) -> None:
+        me.ref._cell.services.threads.sleep(3.0)
+        ended.append(me.ref._cell.services.threads.monotonic())
+
+    with simulate() as simulation, simulation.runtime() as runtime:
+        direct = runtime.add(Direct(name="direct"))
+        sender = simulation.threads.start(lambda: direct.send(Call(work)), "sender")
+        simulation.settle()
+        runtime.remove("direct")
+
+        assert direct.stage is Stage.TORN_DOWN
+        assert ended == [simulation.now] == [3.0]
+        sender.join()
 
 
 # -- from inside other components --------------------------------------------------

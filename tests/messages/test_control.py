@@ -9,9 +9,11 @@ import pytest
 from kinesis import Component, Container, Message, Runtime, Stage, control, handles
 from kinesis.errors import (
     ComponentStoppedError,
+    InternalError,
     PeerMessagingDisabledError,
     StageError,
 )
+from kinesis.mailbox import Envelope
 from kinesis.testing import Simulation, simulate
 from tests.messages.parts import (
     Add,
@@ -22,6 +24,7 @@ from tests.messages.parts import (
     Looping,
     counts,
     in_thread,
+    serving_of,
     wait_until,
 )
 
@@ -226,6 +229,51 @@ def test_a_mailbox_that_is_renewed_while_it_drains_still_drains(
         adder.stop()
 
         assert adder.snapshot().seen == [0, 1, 2, 3]
+
+
+def test_a_mailbox_that_is_renewed_in_the_middle_of_draining_drains_on() -> None:
+    """
+    The order to drain is not lost with the loop that had it.
+    """
+    with Runtime() as runtime:
+        adder = runtime.add(Adder(name="adder"))
+        hold = Hold()
+        adder.post(hold)
+        hold.wait_entered()
+        adder.post(Call(lambda me: me.ref.send(control.RestartMailbox())))
+        adder.post(Add(1))
+        stopping = in_thread(adder.stop)
+        wait_until(lambda: adder.stage is Stage.STOPPING)
+        hold.go.set()
+        stopping.result()
+
+        assert adder.snapshot().sum == 1
+        assert adder.report().hung is None
+
+
+def test_a_loop_that_breaks_leaves_no_order_for_the_next(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    A mistake of ours in the middle of a restart: the next run takes messages.
+    """
+    with Runtime() as runtime:
+        adder = runtime.add(Adder(name="adder"))
+        serving = serving_of(adder)
+
+        def broken(envelope: Envelope) -> None:
+            del serving._handle  # once
+            adder.send(control.Restart())
+            wait_until(lambda: adder.stage is Stage.RESTARTING)
+            wait_until(lambda: serving.mailbox._lanes._control)
+            raise InternalError("not to happen")
+
+        serving._handle = broken  # type: ignore[method-assign]  # on purpose
+        adder.post(Add(1))
+        wait_until(lambda: adder.report().run == 2)
+
+        assert adder.send(Add(2), timeout=SECONDS) == 2
+    assert any("unhandled in a thread" in each.message for each in caplog.records)
 
 
 def test_a_stopped_component_has_no_mailbox_to_renew() -> None:

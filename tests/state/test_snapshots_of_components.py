@@ -30,6 +30,7 @@ from tests.messages.parts import (
     Looping,
     counts,
     in_thread,
+    serving_of,
     wait_until,
 )
 
@@ -231,6 +232,41 @@ def test_a_long_handler_does_not_block_the_readers_of_what_is_being_read(
         hold.go.set()
 
     assert seen == [2, 2, 2]
+
+
+def test_a_reader_that_comes_between_two_handlers_waits_for_neither() -> None:
+    """
+    The state is known from the end of the one on, before the next one begins.
+    """
+    with Runtime() as runtime:
+        adder = runtime.add(Adder(name="adder"))
+        adder.snapshot()
+        adder.send(Add(1))
+        access = serving_of(adder)
+        turn = Between(access.turn, lambda: adder.snapshot(timeout=0.0))
+        access.turn = turn  # type: ignore[assignment]  # it stands for one
+        adder.send(Add(2))
+
+    assert [each.sum for each in turn.seen] == [1]
+
+
+class Between:
+    """A turn of which somebody takes advantage between its taking and its use."""
+
+    def __init__(self, turn: Any, look: Any) -> None:
+        self._turn = turn
+        self._look = look
+        self.seen: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._turn, name)
+
+    def take(self, timeout: float | None = None) -> bool:
+        """Take it; let another thread look at the state before going on."""
+        taken: bool = self._turn.take(timeout)
+        if not self.seen:
+            self.seen.append(in_thread(self._look).result())
+        return taken
 
 
 def test_however_many_messages_come_between_two_looks() -> None:
