@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 import attrs
 import pytest
 
-from kinesis.doors import LINGER, Doors
+from kinesis.concurrency import SystemThreads
+from kinesis.doors import LINGER, LOOK_EVERY, Doors
 from kinesis.testing import FakeClock
-
-
-@attrs.define(eq=False)
-class Later:
-    """Calls at a later time, made by the test."""
-
-    clock: FakeClock
-    calls: list[tuple[float, Callable[[], object]]] = attrs.field(factory=list)
-
-    def call_later(self, seconds: float, call: Callable[[], object]) -> None:
-        self.calls.append((seconds, call))
-
-    def pass_by(self) -> float:
-        """Let the time of the next call come, and make it."""
-        seconds, call = self.calls.pop(0)
-        self.clock.advance(seconds)
-        call()
-        return seconds
 
 
 @attrs.define(eq=False)
@@ -50,29 +32,27 @@ class BrokenDoor(FakeDoor):
         raise ValueError("stuck")
 
 
-class ClockThreads:
-    """As much of the threads as doors need."""
+class ClockThreads(SystemThreads):
+    """The system's threads with a clock that stands still."""
 
     def __init__(self, clock: FakeClock) -> None:
-        import threading
-
-        self.monotonic = clock.monotonic
-        self.lock = threading.Lock
+        super().__init__()
+        self.monotonic = clock.now  # type: ignore[assignment]  # a clock it is
 
 
 @pytest.fixture
-def later() -> Later:
+def clock() -> FakeClock:
     """Time that stands still."""
-    return Later(FakeClock())
+    return FakeClock()
 
 
 @pytest.fixture
-def doors(later: Later) -> Doors:
+def doors(clock: FakeClock) -> Doors:
     """Doors without any yet."""
-    return Doors(ClockThreads(later.clock), later)  # type: ignore[arg-type]  # enough
+    return Doors(ClockThreads(clock), clock)  # type: ignore[arg-type]  # it calls later
 
 
-def test_without_doors_nothing_takes_any_time(doors: Doors, later: Later) -> None:
+def test_without_doors_nothing_takes_any_time(doors: Doors) -> None:
     """
     The parts stop at once.
     """
@@ -81,11 +61,10 @@ def test_without_doors_nothing_takes_any_time(doors: Doors, later: Later) -> Non
 
     assert done == ["stop"]
     assert doors.stopping
-    assert later.calls == []
 
 
 def test_first_it_is_not_ready_then_it_refuses_then_it_stops(
-    doors: Doors, later: Later
+    doors: Doors, clock: FakeClock
 ) -> None:
     """
     After the longest delay that a door asks for.
@@ -96,42 +75,42 @@ def test_first_it_is_not_ready_then_it_refuses_then_it_stops(
     doors.shut(lambda: door.told.append("stop"))
 
     assert doors.stopping
+    clock.advance(4.9)
     assert door.told == []
-    assert later.pass_by() == 5.0
+
+    clock.advance(0.1)
     assert door.told == ["shut", "stop"]
 
 
-def test_what_was_taken_in_is_done_first(doors: Doors, later: Later) -> None:
+def test_what_was_taken_in_is_done_first(doors: Doors, clock: FakeClock) -> None:
     """
     It looks again and again until it is.
     """
     door = FakeDoor(busy=True)
     doors.add(door)
     doors.shut(lambda: door.told.append("stop"))
-    for _ in range(3):
-        later.pass_by()
+    clock.advance(1.0)
 
     assert door.told == ["shut"]
 
     door.busy = False
-    later.pass_by()
+    clock.advance(LOOK_EVERY)
 
     assert door.told == ["shut", "stop"]
 
 
-def test_what_never_ends_is_not_waited_for(doors: Doors, later: Later) -> None:
+def test_what_never_ends_is_not_waited_for(doors: Doors, clock: FakeClock) -> None:
     """
     The bound is a few seconds.
     """
     door = FakeDoor(busy=True)
     doors.add(door)
     doors.shut(lambda: door.told.append("stop"))
-    waited = 0.0
-    while later.calls:
-        waited += later.pass_by()
+    clock.advance(LINGER - 0.1)
+    assert door.told == ["shut"]
 
+    clock.advance(0.2)
     assert door.told == ["shut", "stop"]
-    assert waited == pytest.approx(LINGER, abs=0.1)
 
 
 def test_a_door_that_does_not_shut_keeps_nothing_open(
