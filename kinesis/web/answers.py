@@ -20,6 +20,7 @@ from werkzeug.exceptions import HTTPException
 
 from kinesis.errors import describe
 from kinesis.snapshots import Snapshot
+from kinesis.snapshots.canonical import canonical, count_odd_numbers
 from kinesis.snapshots.shapes import to_data
 from kinesis.web.problems import MEDIA_TYPE, document, title_of
 from kinesis.web.streams import EventStream, respond
@@ -112,12 +113,17 @@ def encode(value: object) -> bytes:
     """
     Return *value* as JSON: a snapshot, or what msgspec can encode.
 
+    Numbers that JSON has not are text, as in a snapshot; msgspec has null for them.
+
     Raises:
         TypeError: There is something in it that has no form in JSON.
     """
     if isinstance(value, Snapshot):
         return value.to_json()
-    return msgspec.json.encode(value, enc_hook=_to_data)
+    content = msgspec.json.encode(value, enc_hook=_to_data)
+    if b"null" in content and count_odd_numbers(value):
+        return msgspec.json.encode(canonical(value), enc_hook=_to_data)
+    return content
 
 
 def _to_data(value: object) -> Any:

@@ -258,7 +258,7 @@ class Items:
         reply = reply_of(kind)
         if reply is Any:
             return {"description": "Whatever the handler returns."}
-        return self.schemas.of(reply)
+        return self.schemas.as_shown(self.schemas.of(reply))
 
 
 def _state_of(cls: type) -> list[FieldInfo]:

@@ -140,9 +140,10 @@ class Routes:
             elif media_type is None:
                 responses["default"] = answer("What the method answers.")
             else:
+                shown = self.schemas.as_shown(self.schemas.of(each))
                 content.setdefault(
                     media_type.partition(";")[0],
-                    {"schema": self.schemas.of(each) if media_type is JSON else {}},
+                    {"schema": shown if media_type is JSON else {}},
                 )
         if content:
             responses["200"] = answer("What the method returns.", content)

@@ -402,6 +402,24 @@ class TestMessages:
         assert faults_of(document, schema, {}) == []
         assert faults_of(document, schema, {"a": 1})
 
+    def test_a_reply_may_be_a_number_that_json_has_not(self, shop):
+        """
+        Then it is text, and the schema says so; never null.
+        """
+
+        @attrs.frozen
+        class Ratio(Message[Range]):
+            of: int
+
+        shop.stock.set_handler(Ratio, lambda message: Range(float("-inf")))
+        path = f"{STOCK}/-/messages/Ratio"
+        document = document_of(shop)
+        schema = content_of(document, "post", path, 200)["application/json"]["schema"]
+        reply = shop.ask(path, "POST", json={"of": 1}).json
+
+        assert reply == {"low": "-Infinity", "inner": []}
+        assert faults_of(document, schema, reply) == []
+
     def test_a_handler_that_is_set_later_is_in_it(self, shop):
         """
         The document is made when it is asked for.
