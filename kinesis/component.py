@@ -78,7 +78,7 @@ class Component(Declared):
     """Whether it only serves others: a program of such components has finished."""
 
     name: str = setting()
-    restart: Restart = setting(factory=Restart)
+    restart: Restart = setting(default=Restart())
     start_deadline: float = setting(default=START_DEADLINE)
     stop_deadline: float = setting(default=STOP_DEADLINE)
     stall_after: float = setting(default=STALL_AFTER)

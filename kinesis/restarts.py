@@ -162,7 +162,7 @@ class History:
 
     def started_at(self, now: float) -> History:
         """Return this history with a run that began *now*."""
-        return attrs.evolve(self, started=now)
+        return History(self.moments, self.row, now)
 
 
 def answer(

@@ -42,6 +42,8 @@ class Stage(enum.Enum):
     TEARING_DOWN = "TEARING_DOWN"
     TORN_DOWN = "TORN_DOWN"
 
+    __hash__ = object.__hash__  # by identity; that of Enum is Python code, and slow
+
     def __repr__(self) -> str:
         return self.value
 
@@ -80,6 +82,8 @@ class Event(enum.Enum):
     START = "start"  # begin a run
     STOP = "stop"  # end the run
     TEAR_DOWN = "tear down"  # end the life
+
+    __hash__ = object.__hash__
 
     def __repr__(self) -> str:
         return self.value
