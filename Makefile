@@ -133,9 +133,8 @@ stress: $(DEV) ## thousands of repeats under a tiny switch interval
 
 .PHONY: bench
 bench: $(DEV) ## every benchmark, a table each
-	@for file in benchmarks/*.py; do \
-	  case $$file in */_*) continue;; esac; \
-	  echo "# $$file"; $(BIN)/python $$file || exit; \
+	@for name in lifecycle messages http; do \
+	  echo "# benchmarks/$$name.py"; $(BIN)/python -m benchmarks.$$name || exit; \
 	done
 
 .PHONY: docs

@@ -4,7 +4,7 @@ Starts and stops many idle components, or what others have for them, once.
 `lifecycle.py` runs this in a process of its own for each measurement, so that none
 inherits memory or threads from the one before. It prints what it measured as JSON.
 
-    python benchmarks/_contenders.py kinesis 1000
+    python -m benchmarks._contenders kinesis 1000
 """
 
 from __future__ import annotations

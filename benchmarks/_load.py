@@ -64,7 +64,10 @@ def load(request: Request, seconds: float) -> Load:
         return _with_wrk(request, seconds)
     given = json.dumps([list(request), seconds])
     done = subprocess.run(
-        [sys.executable, __file__, given], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "benchmarks._load", given],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return Load(*json.loads(done.stdout))
 
@@ -78,7 +81,14 @@ def _with_wrk(request: Request, seconds: float) -> Load:
         )
         script.write_text(told + TOTALS)
         span = max(1, round(seconds))  # wrk takes whole ones
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{span}s", "-s", script]
+        command: list[str | Path] = [
+            "wrk",
+            "-t1",
+            f"-c{CONNECTIONS}",
+            f"-d{span}s",
+            "-s",
+            script,
+        ]
         for header, value in request.headers.items():
             command += ["-H", f"{header}: {value}"]
         done = subprocess.run(

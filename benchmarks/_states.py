@@ -15,8 +15,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from _senders import MESSAGE, Account, Direct, Ear
-
+from benchmarks._senders import MESSAGE, Account, Direct, Ear
 from kinesis import Ref, Runtime, field
 from kinesis.snapshots import codec_of
 

@@ -1,8 +1,8 @@
 """
 What requests cost: a component's resource, a route, a message, beside the least.
 
-    python benchmarks/http.py                5 rounds of 2 s each: two minutes
-    python benchmarks/http.py --rounds 2     less to look at, sooner
+    python -m benchmarks.http                5 rounds of 2 s each: two minutes
+    python -m benchmarks.http --rounds 2     less to look at, sooner
 
 All are served by the same server in one process, on ports of their own; the load
 comes from another one, wrk or a generator in Python. *bare* answers with two bytes
@@ -14,22 +14,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from statistics import median
 from typing import Any
 
-# Behind the standard library, or this file would be taken for its package `http`.
-sys.path.append(sys.path.pop(0))
-
 import attrs
-from _common import at_least, at_most, print_machine, print_table, ratio
-from _load import Load, Request, generator, load
 from flask import Flask
 from werkzeug import Request as WebRequest
 
+from benchmarks._common import at_least, at_most, print_machine, print_table, ratio
+from benchmarks._load import Load, Request, generator, load
 from kinesis import Component, Container, Message, Runtime, field, handles
 from kinesis.concurrency import SystemThreads
 from kinesis.web.server import HTTPServer

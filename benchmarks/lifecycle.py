@@ -1,10 +1,10 @@
 """
 What it costs to start, keep, stop and end components.
 
-    python benchmarks/lifecycle.py                   all of it; some minutes
-    python benchmarks/lifecycle.py --most 1000       without the 10 000: one minute
-    python benchmarks/lifecycle.py --only parts      without whole processes
-    python benchmarks/lifecycle.py --only processes  without the rest
+    python -m benchmarks.lifecycle                   all of it; some minutes
+    python -m benchmarks.lifecycle --most 1000       without the 10 000: one minute
+    python -m benchmarks.lifecycle --only parts      without whole processes
+    python -m benchmarks.lifecycle --only processes  without the rest
 
 The aims stand beside the figures; nothing here asserts them.
 """
@@ -21,8 +21,15 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from _common import Rounds, at_most, print_machine, print_table, ratio, rounds_of
-from _processes import (
+from benchmarks._common import (
+    Rounds,
+    at_most,
+    print_machine,
+    print_table,
+    ratio,
+    rounds_of,
+)
+from benchmarks._processes import (
     KINESIS,
     seconds_of,
     seconds_to_exit,
@@ -106,8 +113,8 @@ def measure_parts(count: int, rounds: int) -> Parts:
 
 def costs_of(contender: str, count: int) -> dict[str, float]:
     """Measure one contender once, in a process of its own."""
-    script = Path(__file__).with_name("_contenders.py")
-    arguments = [sys.executable, str(script), contender, str(count)]
+    module = "benchmarks._contenders"
+    arguments = [sys.executable, "-m", module, contender, str(count)]
     done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE)
     costs: dict[str, float] = json.loads(done.stdout)
     return costs

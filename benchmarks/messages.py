@@ -1,9 +1,9 @@
 """
 What it costs to send messages, and to have the state looked at.
 
-    python benchmarks/messages.py               on every processor, then on one
-    python benchmarks/messages.py --pin         on one alone
-    python benchmarks/messages.py --free        on every processor alone
+    python -m benchmarks.messages               on every processor, then on one
+    python -m benchmarks.messages --pin         on one alone
+    python -m benchmarks.messages --free        on every processor alone
 
 On two idle processors the time that a thread takes to wake up hides all else;
 pinned to one, there is only the work. The *floor* is what two threads need that
@@ -20,7 +20,7 @@ import sys
 from functools import partial
 from statistics import median
 
-from _common import (
+from benchmarks._common import (
     Rounds,
     at_least,
     at_most,
@@ -30,8 +30,8 @@ from _common import (
     ratio,
     rounds_of,
 )
-from _senders import Senders
-from _states import COPIED, FEW, HEARD, MANY, SAVED, UNSEEN, Looks
+from benchmarks._senders import Senders
+from benchmarks._states import COPIED, FEW, HEARD, MANY, SAVED, UNSEEN, Looks
 
 ROUNDS = 9
 LISTENERS = (1, 10)
@@ -51,7 +51,13 @@ def main() -> None:
         measure(options.rounds, options.pin)
         return
     for flag in ("--free", "--pin"):  # apart: threads keep where they may run
-        again = [sys.executable, __file__, flag, f"--rounds={options.rounds}"]
+        again = [
+            sys.executable,
+            "-m",
+            "benchmarks.messages",
+            flag,
+            f"--rounds={options.rounds}",
+        ]
         subprocess.run(again, check=True)
 
 

@@ -1,0 +1,1 @@
+"""What kinesis costs, beside its peers, in one run each."""
