@@ -128,10 +128,13 @@ class Worker:
     Raises:
         RuntimeError: The system refuses another thread.
 
+    Attributes:
+        used: Whether it has run a hook; that may have done anything to its thread.
+
     Thread safety: any thread may give orders; `busy` may be stale.
     """
 
-    __slots__ = ("_enter", "_orders", "_threads", "busy", "thread")
+    __slots__ = ("_enter", "_orders", "_threads", "busy", "thread", "used")
 
     def __init__(
         self, threads: Threads, name: str, enter: Callable[[Worker], object]
@@ -140,6 +143,7 @@ class Worker:
         self._orders = threads.queue()
         self._enter = enter
         self.busy: Order | None = None
+        self.used = False
         self.thread: Thread = threads.start(self._run, name)
 
     def give(self, order: Order) -> None:
@@ -166,6 +170,7 @@ class Worker:
 
     def _perform(self, order: Order) -> None:
         """Run one order; hand on how it ended, however it did."""
+        self.used = self.used or any(name for name, _ in order.hooks)
         try:
             order.began = self._threads.monotonic()
             order.run()

@@ -53,8 +53,6 @@ class Ending(Rising):
         """Begin another run; the supervisor says when."""
         if self.stage not in _STARTABLE or self._parts or self._body_busy:
             return
-        if self.stage is Stage.STOPPED and self._tear_down_wanted:
-            return
         self._stop_wanted = self._stop_asked = False
         self._finish_wanted = self._finish_told = False
         self._stopping = None

@@ -316,10 +316,15 @@ class Machine:
 
     def _hook_ended(self, order: Order) -> None:
         """On the worker's thread, in a `finally`: hand the outcome to a fresh one."""
-        if order.hook is None and order.returned:  # no code of users has run
+        if order.returned and self._is_clean(order.worker):
             self._signal_here(self._on_ended, order)
         else:
             self._signal(self._on_ended, order, new=not order.returned)
+
+    def _is_clean(self, worker: Worker | None) -> bool:
+        """Whether no code of users has ever run on that thread."""
+        tally = self.serving.mailbox.tally
+        return worker is not None and not (worker.used or tally.begun)
 
     def _needs_thread(self) -> bool:
         """Whether this component has code of its own to run."""

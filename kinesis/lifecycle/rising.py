@@ -23,7 +23,7 @@ class Rising(Deadlines):
 
     def _on_activate(self, _: None) -> None:
         if self.stage is Stage.SUBMITTED:
-            self._go(Moves.STOP if self._stop_wanted else Moves.ACTIVATE)
+            self._go(Moves.ACTIVATE)
 
     def _on_refused(self, error: BaseException) -> None:
         """The system refused the component's thread."""
@@ -33,13 +33,11 @@ class Rising(Deadlines):
 
     def _arrive_up(self) -> Moves | None:
         """PREINITIALIZING, INITIALIZING: run the hooks, if there are any."""
-        if self._stop_wanted:
-            return Moves.STOP
         return None if self._run_hooks() else Moves.DONE
 
     def _arrive_between(self) -> Moves | None:
         """PREINITIALIZED, INITIALIZED: nothing to do here."""
-        return Moves.STOP if self._stop_wanted else Moves.NEXT
+        return Moves.NEXT
 
     def _arrive_starting(self) -> Moves | None:
         """STARTING: a run begins."""
@@ -48,8 +46,6 @@ class Rising(Deadlines):
         self._start_failed = self._body_failed = False
         self._ready_wanted = False
         self._failure = None
-        if self._stop_wanted:
-            return Moves.STOP
         if self._run_hooks():
             return None
         return self._start_done()

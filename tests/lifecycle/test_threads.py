@@ -7,11 +7,12 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 
 from kinesis import Component, Container, Restart, Runtime, Stage, handles
+from kinesis.cells import Cell
 from kinesis.concurrency import SystemThreads, Thread
 from kinesis.errors import KinesisError
 from kinesis.restarts import Backoff
@@ -196,6 +197,35 @@ def test_what_a_thread_of_ours_raises_is_logged_and_counted(
     assert isinstance(record.exc_info[1], SystemExit)
 
 
+@pytest.mark.seeds(5)
+@pytest.mark.parametrize("blocks", [True, False])
+def test_a_message_loop_that_breaks_goes_on_afresh(
+    simulation: Simulation,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    blocks: bool,
+) -> None:
+    """
+    That would be a mistake of ours: logged, counted, and later messages are handled.
+    """
+    caplog.clear()
+    part = traced(**({"start": waits} if blocks else {}))
+    with simulation.runtime() as runtime:
+        ref = runtime.add(part)
+        assert ref.send("before") == "before"
+        with monkeypatch.context() as patch:
+            patch.setattr(Cell, "recovered", raising(ValueError("ours")))
+            ref._cell.stalled = "so the loop says that it has recovered"
+            ref.post("breaks it")
+            simulation.settle()
+        ref._cell.stalled = None
+        assert ref.send("after") == "after"
+
+    (record,) = [r for r in caplog.records if r.levelname == "CRITICAL"]
+    assert record.__dict__["path"] == "/app/part"
+    assert runtime._services.crashes == 1
+
+
 # ------------------------------------------------------------------ transitions
 
 
@@ -294,6 +324,22 @@ class Watch(logging.Handler):
         self.used.add(threading.current_thread())
 
 
+class OneHandler(Component):
+    """Has a handler, and no hook that could run at its end."""
+
+    watch: ClassVar[Watch]
+
+    def default_handler(self, message: object) -> None:
+        self.watch.use(self)
+
+
+class OneHook(OneHandler):
+    """The same, and one at its beginning."""
+
+    def init(self) -> None:
+        self.watch.use(self)
+
+
 @pytest.mark.parametrize("how", ["parked", "new"])
 def test_no_thread_that_has_run_a_hook_moves_the_machine(
     caplog: pytest.LogCaptureFixture, how: Literal["parked", "new"]
@@ -305,18 +351,20 @@ def test_no_thread_that_has_run_a_hook_moves_the_machine(
     watch = Watch()
     log = logging.getLogger("kinesis")
     log.addHandler(watch)
-    part = traced(**dict.fromkeys(HOOKS, watch.use), handle=watch.use)
+    OneHandler.watch = watch
+    all_hooks = traced(**dict.fromkeys(HOOKS, watch.use), handle=watch.use)
     try:
         with Runtime(name="app", transitions=how) as runtime:
-            ref = runtime.add(part)
-            ref.send(1)
-            ref.restart()
-            ref.stop()
+            for part in (all_hooks, OneHook(name="one"), OneHandler(name="another")):
+                ref = runtime.add(part)
+                ref.send(1)
+                ref.restart()
+                ref.stop()
     finally:
         log.removeHandler(watch)
 
     assert watch.wrong == []
-    assert watch.steps > 20
+    assert watch.steps > 40
 
 
 # ------------------------------------------------- ten thousand times the same
