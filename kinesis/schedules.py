@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from kinesis.control import Control
 from kinesis.errors import ComponentStoppedError, MailboxFullError
 from kinesis.services import report
 from kinesis.stages import Stage
@@ -54,7 +55,10 @@ class Scheduled:
         if self.period is None:
             serving.timers.discard(self)
         try:
-            serving.mailbox.post(self.message, timeout=0.0)
+            if isinstance(self.message, Control):  # it passes no mailbox
+                serving.cell.services.ref_of(serving.cell).post(self.message)
+            else:
+                serving.mailbox.post(self.message, timeout=0.0)
         except ComponentStoppedError:
             self.cancel()
         except MailboxFullError as error:

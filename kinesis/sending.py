@@ -8,7 +8,8 @@ import contextlib
 from collections.abc import Iterable
 
 from kinesis.cells import Cell
-from kinesis.errors import PeerMessagingDisabledError
+from kinesis.control import Control
+from kinesis.errors import PeerMessagingDisabledError, UnhandledMessageError
 from kinesis.life import Life, at_most
 from kinesis.serving import DEPTH, Serving
 from kinesis.steering import serving_of
@@ -42,7 +43,14 @@ def post(cell: Cell, message: object, timeout: float | None) -> None:
 
 
 def send_all(cell: Cell, messages: Iterable[object], timeout: float | None) -> object:
-    """Send *messages* as one transaction."""
+    """
+    Send *messages* as one transaction.
+
+    Raises:
+        UnhandledMessageError: One is a control message: those pass no mailbox.
+    """
+    messages = tuple(messages)
+    _check_batch(cell, messages)
     serving = cell.serving or serving_of(cell)
     inside = cell.services.inside()
     if inside is None:
@@ -50,6 +58,18 @@ def send_all(cell: Cell, messages: Iterable[object], timeout: float | None) -> o
     check_peer(cell, inside)
     timeout = at_most(inside, timeout)
     return serving.mailbox.send_all(messages, timeout, inside.path, waiter=inside.node)
+
+
+def _check_batch(cell: Cell, messages: tuple[object, ...]) -> None:
+    """Refuse control messages in a transaction: it could not undo what they do."""
+    for message in messages:
+        if isinstance(message, Control):
+            raise UnhandledMessageError(
+                f"{type(message).__name__} cannot be part of a transaction of "
+                f"'{cell.path}': it is a control message. Send it by itself.",
+                path=cell.path,
+                handled=(),
+            )
 
 
 def check_peer(cell: Cell, inside: Life) -> None:
@@ -145,9 +165,10 @@ class _Gate:
         """Wait until it is open; false if it is not at the moment *until*."""
         import asyncio
 
-        left = None if until is None else max(0.0, until - self._loop.time())
+        # Not wait_for, which in 3.11 may swallow a cancellation.
         try:
-            await asyncio.wait_for(self._event.wait(), left)
+            async with asyncio.timeout_at(until):
+                await self._event.wait()
         except TimeoutError:
             return False
         return True

@@ -124,6 +124,9 @@ def notify_peers(cell: Cell, message: object) -> None:
         peer = child.cell
         if peer is cell or not peer.peers_enabled or peer.serving is None:
             continue
+        if isinstance(message, control.Control):
+            obey(peer, message)
+            continue
         if not peer.serving.handlers.takes(type(message)):
             continue
         try:

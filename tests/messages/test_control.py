@@ -12,6 +12,7 @@ from kinesis.errors import (
     InternalError,
     PeerMessagingDisabledError,
     StageError,
+    UnhandledMessageError,
 )
 from kinesis.mailbox import Envelope
 from kinesis.testing import Simulation, simulate
@@ -397,6 +398,48 @@ def test_notify_peers_posts_to_the_siblings_that_listen_and_handle_it(
 
     assert sums == {"deaf": 0, "one": 0, "two": 4}
     assert [each.message[:13] for each in told] == ["not notified:"]
+
+
+def test_a_timer_may_bring_a_control_message() -> None:
+    """
+    It is obeyed, as one that is sent.
+    """
+    with simulate() as simulation, simulation.runtime() as runtime:
+        adder = runtime.add(Adder(name="adder"))
+        adder.send(Call(lambda me: me.after(3.0, control.Restart()) and None))
+        simulation.advance(5.0)
+
+        assert adder.report().run == 2
+
+
+def test_notify_peers_may_bring_a_control_message() -> None:
+    """
+    Each sibling that listens obeys it.
+    """
+    with Runtime() as runtime:
+        refs = [runtime.add(Adder(name=name)) for name in ("one", "two", "deaf")]
+        refs[2].send(control.DisablePeerMessaging())
+        refs[0].send(control.NotifyPeers(control.Shutdown()))
+        refs[1].wait_stopped(SECONDS)
+
+        assert [ref.stage for ref in refs] == [
+            Stage.STARTED,
+            Stage.STOPPED,
+            Stage.STARTED,
+        ]
+
+
+def test_a_control_message_cannot_be_part_of_a_transaction() -> None:
+    """
+    What it does could not be undone.
+    """
+    with Runtime() as runtime:
+        adder = runtime.add(Adder(name="adder"))
+        with pytest.raises(UnhandledMessageError, match="Send it by itself"):
+            adder.send_all([Add(1), control.Restart()])
+
+        assert adder.send(Get()) == 0
+        assert adder.report().run == 1
 
 
 def test_persist_is_noted_where_there_is_no_store() -> None:

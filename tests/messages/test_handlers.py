@@ -169,6 +169,9 @@ def test_control_messages_never_reach_a_handler() -> None:
         takes = runtime.add(Takes(name="takes"))
         takes.send(control.Persist())
         takes.post(control.DisablePeerMessaging())
+        runtime.root.broadcast(control.EnablePeerMessaging())
+        with pytest.raises(UnhandledMessageError):
+            takes.send_all([control.Persist()])
         takes.send("x")
 
     assert taken == ["x"]
