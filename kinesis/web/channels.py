@@ -296,6 +296,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
         self.requests = []
         self.unread = True
         answer = refusal(fault, request, retry_after, self.server.threads.time())
+        self._activity = self.server.monotonic()
         with self.outbuf_lock:
             self.outbufs[-1].append(answer)
             self.current_outbuf_count += len(answer)
@@ -313,6 +314,13 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
             stream.left()
 
     # --- on threads of the pool, and others ---
+
+    def write_soon(self, data: Any) -> int:
+        """Take bytes for the client; its time to take them begins now."""
+        if not self.total_outbufs_len:
+            self._activity = self.server.monotonic()
+        taken: int = super().write_soon(data)
+        return taken
 
     def service(self) -> None:
         """Answer one request; a stream only begins here."""

@@ -654,6 +654,30 @@ class TestSlowClients:
                 wait_for(app.closed, 2)
                 eventually(lambda: server.load.connections == 0, "both are cut")
 
+    def test_an_answer_that_was_long_in_the_making_is_not_a_slow_reader(self):
+        """
+        The client's time begins when there is something to take.
+        """
+        app = Application()
+        with serving(app, write_timeout=5.0) as server, connect(server) as client:
+            client.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+            wait_for(app.entered)
+            (channel,) = server._running.listener.channels()
+            now = channel.server.monotonic()
+            channel._activity = now - 100.0  # the request came so long ago
+            looked = []
+
+            def look_before_it_is_sent(do_close=True):
+                looked.append(channel.overdue(channel.server.monotonic()))
+                return type(channel)._flush_some(channel, do_close=do_close)
+
+            channel._flush_some = look_before_it_is_sent
+            app.gate.set()
+
+            assert b"hello" in read_until(client, b"hello")
+            assert looked
+            assert set(looked) == {None}
+
     def test_a_slow_client_that_does_read_gets_everything(self):
         """
         It may be slower than the write timeout, as long as it takes some.
