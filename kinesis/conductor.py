@@ -217,7 +217,6 @@ class Conductor:
         self._stopping = self._threads.monotonic()
         if self._notifier is not None:
             self._notifier.tell("STOPPING=1")
-        self._services.ending = True
         self._services.timers.call_later(
             delay + self._shutdown_deadline, lambda: self._wishes.put(TooLate())
         )

@@ -11,7 +11,6 @@ its queue, so whatever a component does, it hears the wish to stop.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from kinesis.web.component import HTTP
 
 SHUTDOWN_DEADLINE = 30.0  # seconds for the whole stop
+JOINS_TAKE = 30.0  # seconds at most, on a busy machine with ten thousand components
 LOOK_SECONDS = 0.25  # how late a signal may be heard, once in a thousand times
 
 _DONE = 0  # to the main thread, where signals have numbers: all has ended
@@ -263,7 +263,7 @@ class Runtime:
         Idempotent. Called by a component, it does not wait.
 
         Args:
-            timeout: Seconds; None: the shutdown deadline, and a little more.
+            timeout: Seconds; None: as long as a stop may take by its own deadlines.
 
         Raises:
             HungError: Code of these components still runs; their threads cannot
@@ -275,7 +275,8 @@ class Runtime:
         if self._services.inside() is not None and not conductor.ended.done():
             return StopReport(0.0, (), ())  # it would wait for itself
         if timeout is None:
-            timeout = self.shutdown_deadline + 5 * JOIN_SECONDS
+            delay = self._services.doors.delay
+            timeout = delay + self.shutdown_deadline + JOINS_TAKE
         told = conductor.ended.result(timeout)
         if told.late:
             paths = tuple(late.path for late in told.late)
@@ -317,7 +318,7 @@ class Runtime:
         try:
             return self.start()
         except BaseException:  # ctrl-c too: nobody else would stop what has begun
-            with contextlib.suppress(KinesisError):
+            with suppress(KinesisError):
                 self.stop()
             raise
 

@@ -51,8 +51,8 @@ class Services:
         ref_of: Makes the `Ref` of a cell; set by the runtime.
         on_ended: Called when a component has ended by itself.
         started: Numbers components in the order in which they reach STARTED.
-        ending: Whether the runtime stops as a whole.
-        stopped: The paths stopped since then, and the seconds each took.
+        stopped: The paths stopped since the stop of the whole began, and the
+            seconds each took.
         find: Returns the `Ref` at a path, seen from a cell; set by the runtime.
         crashes: How many exceptions reached the end of a thread of ours.
         doors: Where work comes in from outside.
@@ -72,7 +72,6 @@ class Services:
     find: Callable[[Any, str], Any] = attrs.field(init=False)
     on_ended: Callable[[], object] = attrs.field(default=_nothing, init=False)
     started: itertools.count[int] = attrs.field(factory=itertools.count, init=False)
-    ending: bool = attrs.field(default=False, init=False)
     stopped: deque[tuple[str, float]] = attrs.field(factory=deque, init=False)
     _ended: list[Thread] = attrs.field(factory=list, init=False)
     _books: Lock = attrs.field(init=False)
@@ -88,7 +87,7 @@ class Services:
 
     def note_stopped(self, path: str, seconds: float) -> None:
         """Keep what a component took to stop, for the report on the whole stop."""
-        if self.ending:
+        if self.doors.stopping:
             self.stopped.append((path, seconds))
 
     def leave_behind(self, threads: list[Thread]) -> None:
