@@ -162,8 +162,8 @@ class Supervisor:
         if node is not None and wait:
             try:
                 nested = self._note_waits(newcomer, node, answer)
-            except WouldDeadlockError as error:
-                self._refuse(answer, error)
+            except WouldDeadlockError:  # it is another one of that path that waits
+                self._refuse(answer, taken_error(self.cell.path, newcomer))
                 return answer
         self._request(Add(newcomer, answer, nested), answer)
         return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 from functools import partial
 
@@ -512,6 +513,35 @@ def test_a_name_is_taken_once(simulation: Simulation) -> None:
         assert runtime.add(Idle(name="a")).stage is Stage.STARTED
 
 
+@pytest.mark.seeds(20)
+@pytest.mark.parametrize("starting", [True, False])
+def test_a_name_is_taken_also_where_its_component_waits_for_the_adder(
+    simulation: Simulation, starting: bool
+) -> None:
+    """
+    Two of one path are not one in the graph of who waits for whom.
+    """
+    seen: list[BaseException] = []
+
+    def add_double(part: Traced) -> None:
+        with pytest.raises(DuplicateNameError) as caught:
+            part.container.add(Idle(name="asker"))
+        seen.append(caught.value)
+
+    def ask(part: Traced) -> None:
+        part.find("adder").send("add one like me", timeout=50)
+
+    with simulation.runtime(components=[traced("adder", handle=add_double)]) as runtime:
+        at = {"init": ask} if starting else {"handle": ask}
+        ref = runtime.add(traced("asker", **at))
+        if not starting:
+            ref.send("ask", timeout=50)
+
+        assert len(seen) == 1
+        assert names(runtime) == ["adder", "asker"]
+        assert len(runtime._services.waits) == 0
+
+
 def test_a_name_is_free_again_when_its_component_has_finished(
     simulation: Simulation,
 ) -> None:
@@ -948,3 +978,41 @@ def test_a_container_reads_like_a_log_line(simulation: Simulation) -> None:
             "<Container /app/e [STARTED | empty]>"
         )
         assert repr(runtime["box"]._supervisor.books) == "<Books running 2 children>"
+
+
+# ------------------------------------------------------------------ real threads
+
+
+@pytest.mark.stress
+def test_real_threads_add_remove_and_restart_without_end() -> None:
+    """
+    Eight at once, on the system's own threads, switched all the time.
+    """
+    errors: list[BaseException] = []
+
+    def work(runtime: Runtime, prefix: str) -> None:
+        try:
+            for number in range(40):
+                ref = runtime.add(Idle(name=f"{prefix}{number}"), timeout=60)
+                assert ref.send(number, timeout=60) == number
+                ref.restart(60)
+                assert ref.send(number, timeout=60) == number
+                if number % 2:
+                    runtime.remove(f"{prefix}{number}", 60)
+        except BaseException as error:
+            errors.append(error)
+
+    with Runtime(name="app") as runtime:
+        workers = [
+            threading.Thread(target=work, args=(runtime, prefix))
+            for prefix in "abcdefgh"
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(300)
+            assert not worker.is_alive()
+
+        assert errors == []
+        assert len(runtime) == 8 * 20
+        assert runtime._services.crashes == 0
