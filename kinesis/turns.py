@@ -22,39 +22,41 @@ class Turn:
     has the turn.
     """
 
-    __slots__ = ("_lock", "_threads", "_waiting", "owner")
+    __slots__ = ("_acquire", "_ident", "_lock", "_new_lock", "_waiting", "owner")
 
     def __init__(self, threads: Threads) -> None:
         self.owner: int | None = None  # the thread that has it
-        self._threads = threads
         self._lock = threads.lock()
+        self._new_lock = threads.lock
+        # Looked up once: each message takes the turn and gives it back.
+        self._acquire, self._ident = self._lock.acquire, threads.get_ident
         self._waiting: list[Lock] = []  # shut gates, each opened by who hands it over
 
     @property
     def is_mine(self) -> bool:
         """Whether the calling thread has it."""
-        return self.owner == self._threads.get_ident()
+        return self.owner == self._ident()
 
     def take_now(self) -> bool:
         """Take it if nobody has it, and nobody waits for it."""
-        if not self._lock.acquire(False):
+        if not self._acquire(False):
             return False
-        self.owner = self._threads.get_ident()
+        self.owner = self._ident()
         return True
 
     def take(self, timeout: float | None = None) -> bool:
         """Wait for it; false if it did not come within *timeout* seconds."""
-        if not self._lock.acquire(False) and not self._queue_up(timeout):
+        if not self._acquire(False) and not self._queue_up(timeout):
             return False
-        self.owner = self._threads.get_ident()
+        self.owner = self._ident()
         return True
 
     def _queue_up(self, timeout: float | None) -> bool:
         """Wait until it is handed over."""
-        gate = self._threads.lock()
+        gate = self._new_lock()
         gate.acquire()
         self._waiting.append(gate)
-        if self._lock.acquire(False):  # given back while we queued up
+        if self._acquire(False):  # given back while we queued up
             self._waiting.remove(gate)
             return True
         try:
@@ -82,7 +84,7 @@ class Turn:
                 return
             self._lock.release()
             # Look again: somebody may have queued up behind the first look.
-            if not self._waiting or not self._lock.acquire(False):
+            if not self._waiting or not self._acquire(False):
                 return
 
     def _hand_over(self) -> bool:
