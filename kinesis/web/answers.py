@@ -150,7 +150,9 @@ def answer_of(result: object) -> Answer:
     if isinstance(result, EventStream):
         response = respond(result)
         return Answer(response.status_code, b"", [], response)
-    if isinstance(result, Mapping | Snapshot) or _is_value(result):
+    if isinstance(result, Mapping):
+        return json_answer(dict(result))
+    if isinstance(result, Snapshot) or _is_value(result):
         return json_answer(result)
     if isinstance(result, Iterable):
         return _streamed(iter(result))

@@ -7,7 +7,9 @@ import logging
 import threading
 from collections.abc import Iterator
 
+import attrs
 import pytest
+from werkzeug.test import Client
 
 from kinesis import Component, Runtime, Stage, field
 from kinesis.web.answers import Problem
@@ -608,6 +610,56 @@ class TestMessages:
         assert response.status_code == 405
         assert response.headers["Allow"] == "OPTIONS, POST"
 
+    def test_a_message_whose_class_declares_nothing_needs_nothing(self, shop):
+        """
+        One that takes arguments says what to do about its class.
+        """
+
+        class Takes:
+            def __init__(self, amount):
+                self.amount = amount
+
+        shop.stock.set_handler(Takes, lambda message: message.amount)
+        response = self.send(shop, "Takes", {})
+
+        assert response.status_code == 422
+        assert "attrs.frozen" in problem_of(response)["faults"][0]
+        assert problem_of(self.send(shop, "Ping", [1]))["faults"] == [
+            "expected an object"
+        ]
+
+    def test_a_message_that_is_nested_without_end_is_refused(self, shop):
+        """
+        422, however deep.
+        """
+
+        @attrs.frozen
+        class Deep:
+            content: object
+
+        shop.stock.set_handler(Deep, lambda message: 1)
+        data: object = 1
+        for _ in range(900):
+            data = [data]
+
+        assert self.send(shop, "Deep", {"content": data}).status_code in {200, 422}
+
+    def test_before_it_has_begun_it_takes_none(self):
+        """
+        503: it comes up.
+        """
+        runtime = Runtime("app", [Stock(name="stock")])
+        client = Client(Application(runtime.root._cell))
+
+        assert client.get("/app/stock/-/messages").json["messages"] == []
+        etag = client.get("/app/stock").headers["ETag"]
+        changed = client.patch(
+            "/app/stock", json={"count": 1}, headers={"If-Match": etag}
+        )
+
+        assert changed.status_code == 503
+        runtime.stop()
+
     def test_a_reply_without_a_form_in_json_is_a_failure(self, shop):
         """
         500 with an id: the handler has run.
@@ -705,8 +757,6 @@ class TestSteering:
         """
         with Runtime("app", [Stock(name="stock")]) as runtime:
             carrier = runtime["stock"]._cell
-            from werkzeug.test import Client
-
             client = Client(Application(runtime.root._cell, carrier=carrier))
 
             assert client.delete("/app/stock").status_code == 409

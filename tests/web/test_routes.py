@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug import Request, Response
-from werkzeug.test import Client
+from werkzeug.exceptions import TooManyRequests, abort
+from werkzeug.routing import RequestRedirect
+from werkzeug.test import Client, EnvironBuilder
 
 from kinesis import (
     Backoff,
@@ -22,8 +25,9 @@ from kinesis import (
     field,
     route,
 )
-from kinesis.errors import DuplicateNameError
+from kinesis.errors import DuplicateNameError, MailboxFullError
 from kinesis.web.application import Application
+from kinesis.web.requests import Request as LazyRequest
 from kinesis.web.routes import split_rule
 from tests.web.serving import eventually
 from tests.web.shop import PATIENCE, Deposit, Stock, Wait, World, world
@@ -523,14 +527,198 @@ def test_a_route_may_answer_with_any_werkzeug_response(shop):
     A stream, a redirect, a wrapped file: it answers as it would by itself.
     """
 
-    class Odd(Component):
+    class Others(Component):
         def stream(self, request: Request) -> Response:
             return Response(iter(["a", "b"]), mimetype="text/csv")
 
         def away(self, request: Request) -> Response:
             return Response("", 302, {"Location": "/app"})
 
-    shop.runtime.add(Odd(name="odd"))
+    shop.runtime.add(Others(name="odd"))
 
     assert shop.ask("/app/odd/stream").text == "ab"
     assert shop.ask("/app/odd/away").headers["Location"].endswith("/app")
+
+
+class Odd(Component):
+    """Its routes return what few do."""
+
+    value: float = field(default=1.5)
+
+    def snapshot_of(self, request: Request) -> object:
+        return self.ref.snapshot()
+
+    def nested(self, request: Request) -> object:
+        return {"state": self.ref.snapshot(), "list": [1]}
+
+    def mapping(self, request: Request) -> object:
+        return MappingProxyType({"a": 1})
+
+    def odd_number(self, request: Request) -> object:
+        return {"value": float("nan"), "none": None}
+
+    def memory(self, request: Request) -> object:
+        return iter([bytearray(b"a"), memoryview(b"b"), "c"])
+
+    def wrong_part(self, request: Request) -> object:
+        return iter([5])
+
+    def no_json(self, request: Request) -> object:
+        return {"a": object()}
+
+    def aborts(self, request: Request) -> object:
+        abort(Response("own", 418, {"X-Own": "1"}))
+
+    def moved(self, request: Request) -> object:
+        raise RequestRedirect("/app/shop")
+
+    def limited(self, request: Request) -> object:
+        raise TooManyRequests(retry_after=7)
+
+    def empty(self, request: Request) -> object:
+        return iter([])
+
+    def behind(self, more: int = 5, *, request: Request) -> object:
+        return f"{request.method} {more}"
+
+    def special(self, request: Special) -> object:
+        return request.own()
+
+    @route("/special/<name>")
+    def named(self, name: str, request: Special) -> object:
+        return f"{name} {request.own()}"
+
+    def busy(self, request: Request) -> object:
+        raise MailboxFullError("full", path="/x", bound=1)
+
+
+class Special(Request):
+    """A request of somebody's own."""
+
+    def own(self) -> str:
+        return f"own {self.path}"
+
+
+class TestOddAnswers:
+    @pytest.fixture
+    def odd(self, shop: World) -> World:
+        """The shop, with something odd in it."""
+        shop.runtime.add(Odd(name="odd"))
+        return shop
+
+    @pytest.mark.parametrize(
+        ("path", "text"),
+        [
+            ("mapping", '{"a":1}'),
+            ("odd_number", '{"value":"NaN","none":null}'),
+            ("memory", "abc"),
+            ("empty", ""),
+            ("behind", "GET 5"),
+            ("special", "own /app/odd/special"),
+            ("special/x", "x own /app/odd/special/x"),
+        ],
+    )
+    def test_these_are_answers_too(self, odd, path, text):
+        """
+        Mappings, numbers that JSON has not, parts of bytes, own requests.
+        """
+        response = odd.ask(f"/app/odd/{path}")
+
+        assert (response.status_code, response.text) == (200, text)
+
+    def test_snapshots_are_shown_as_resources_are(self, odd):
+        """
+        Also inside of something else.
+        """
+        assert odd.ask("/app/odd/snapshot_of").json["value"] == 1.5
+        assert odd.ask("/app/odd/nested").json["state"]["name"] == "odd"
+
+    @pytest.mark.parametrize("path", ["wrong_part", "no_json"])
+    def test_what_cannot_be_sent_is_a_failure(self, odd, path):
+        """
+        500, before anything is sent.
+        """
+        assert odd.ask(f"/app/odd/{path}").status_code == 500
+
+    def test_exceptions_with_a_response_are_that(self, odd):
+        """
+        As whoever raises them wants it.
+        """
+        aborted = odd.ask("/app/odd/aborts")
+
+        assert (aborted.status_code, aborted.text) == (418, "own")
+        assert aborted.headers["X-Own"] == "1"
+        moved = odd.ask("/app/odd/moved")
+
+        assert moved.status_code == 308
+        assert moved.headers["Location"].endswith("/app/shop")
+
+    def test_exceptions_keep_their_headers(self, odd):
+        """
+        In the problem document's answer.
+        """
+        response = odd.ask("/app/odd/limited")
+
+        assert response.status_code == 429
+        assert response.headers["Retry-After"] == "7"
+        assert response.mimetype == "application/problem+json"
+
+    def test_errors_that_say_not_now_say_so_to_the_client(self, odd):
+        """
+        503, not 500.
+        """
+        assert odd.ask("/app/odd/busy").status_code == 503
+
+    def test_a_route_that_takes_long_is_reported_as_stalled(self, odd):
+        """
+        With its stack, as a handler is.
+        """
+        cell = odd.runtime[STOCK]._cell
+        asking = threading.Thread(target=odd.ask, args=(f"{STOCK}/slow",))
+        asking.start()
+        assert odd.stock._entered.acquire(timeout=PATIENCE)
+        cell.look_for_stall(cell.busy_since + 100.0)
+
+        assert "in slow" in odd.runtime[STOCK].report().stalled
+        assert "the route slow runs for 100.0 s" in odd.runtime[STOCK].why()[-1]
+
+        odd.stock._gate.set()
+        asking.join(PATIENCE)
+        assert odd.runtime[STOCK].report().stalled is None
+
+
+class TestTheLazyRequest:
+    def test_it_is_what_werkzeugs_is(self):
+        """
+        Every public attribute has the same value, whichever is asked for first.
+        """
+
+        def environ():
+            builder = EnvironBuilder(
+                "/a/b?x=1&x=2",
+                method="POST",
+                data={"f": "v"},
+                headers={"X-Own": "1", "Cookie": "c=d"},
+            )
+            return builder.get_environ()
+
+        for name in dir(Request(environ())):
+            if name.startswith("_") or name in {"json", "environ"}:
+                continue
+            mine, its = (
+                getattr(make(environ()), name) for make in (LazyRequest, Request)
+            )
+            if not callable(its) and not hasattr(its, "read"):
+                assert repr(mine) == repr(its), name
+        assert isinstance(LazyRequest(environ()), Request)
+
+    def test_an_attribute_that_is_not_there_is_not(self):
+        """
+        Before it is made, and after.
+        """
+        lazy = LazyRequest(EnvironBuilder("/").get_environ())
+
+        for _ in range(2):
+            assert not hasattr(lazy, "nothing")
+            assert lazy.method == "GET"
+        assert lazy.args == {}

@@ -59,6 +59,14 @@ class TestHeaders:
         assert headers["Trace-ID"] == "order-17"
         assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", headers["traceparent"])
 
+    def test_an_older_id_of_32_digits_is_the_trace(self, shop):
+        """
+        No other one has to be made of it.
+        """
+        headers = shop.ask(STOCK, headers={"TraceID": TRACE_ID}).headers
+
+        assert headers["traceparent"].startswith(f"00-{TRACE_ID}-")
+
     def test_problems_have_it_too(self, shop):
         """
         Whoever reports one can name it.
