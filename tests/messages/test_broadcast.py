@@ -124,6 +124,7 @@ def test_all_are_sent_at_once_and_the_timeout_is_for_the_whole() -> None:
         boss["a"].post(hold)
         hold.wait_entered()
         results = boss.broadcast(Add(2), timeout=0.05)
+        assert counts(boss["a"]).running == 1, "it waited for the handler that holds"
         hold.go.set()
         late = results["/app/boss/a"].error
 
