@@ -12,7 +12,9 @@ from werkzeug import Request
 from werkzeug.test import Client
 
 from kinesis import Component, Container, Runtime, route
+from kinesis.changes import Gap
 from kinesis.web.application import Application
+from kinesis.web.events import NAMES, data_of
 from tests.web.shop import PATIENCE, Deposit, Stock, Wait, World, world
 
 STOCK = "/app/shop/stock"
@@ -303,6 +305,13 @@ class TestEvents:
         """
         assert shop.ask("/-/events", "HEAD").status_code == 200
         assert shop.app.events.hub.readers == 0
+
+    def test_changes_that_nobody_could_tell_are_counted(self):
+        """
+        As an event of its own, with the path they were at or below.
+        """
+        assert data_of(Gap("/app/Shop", 7)) == '{"path":"/app/shop","missing":7}'
+        assert NAMES[Gap] == "gap"
 
     def test_what_is_not_there_cannot_be_listened_to(self, shop):
         """
