@@ -7,6 +7,7 @@ import http.client
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -190,6 +191,41 @@ class TestTheComponent:
 
         assert not done.is_alive()
         assert runtime.exit_code == 0
+
+    def test_it_serves_https(self):
+        """
+        With the certificate that it is given.
+        """
+        pem = str(Path(__file__).with_name("localhost.pem"))
+        http_settings = {"port": 0, "cert": pem, "host": "localhost"}
+        with Runtime("app", [Stock(name="stock")], http=http_settings) as runtime:
+            assert runtime.http.address.startswith("https://localhost:")
+            port = int(runtime.http.address.rpartition(":")[2])
+            connection = http.client.HTTPSConnection(
+                "localhost",
+                port,
+                timeout=PATIENCE,
+                context=ssl.create_default_context(cafile=pem),
+            )
+            with contextlib.closing(connection):
+                connection.request("GET", STOCK)
+
+                assert connection.getresponse().status == 200
+
+    def test_a_body_in_chunks_is_a_body(self, app, browser):
+        """
+        Whoever sends it does not know its length.
+        """
+        parts = iter([b'{"amo', b'unt": 5}'])
+        status, _, body = browser.ask(
+            f"{STOCK}/-/messages/Deposit",
+            "POST",
+            body=parts,
+            headers={"Content-Type": "application/json"},
+            encode_chunked=True,
+        )
+
+        assert (status, body) == (200, b"5")
 
     @pytest.mark.parametrize(
         ("wanted", "port"), [(True, 8080), (0, 0), (8081, 8081), ({"port": 5}, 5)]
