@@ -9,7 +9,7 @@ A program as a YAML file: read it, check it, build it, compare two readings.
     components:
       - name: stock
         type: shop.parts:Stock              # found beside the file
-        config: {url: "${DB_URL}", every: 0.5}
+        config: {url: "${DB_URL}", interval: 0.5}
         restart: {when: on-failure, limit: 5, backoff: {first: 0.1, most: 30}}
         stop_deadline: 3
       - name: pollers                       # no type: a container
