@@ -32,6 +32,8 @@ _ABORT = {Stage.ABORTING: Moves.TEAR_DOWN}  # what a late end leads to; else FAI
 class Deadlines(Machine):
     """Gives up on what is late."""
 
+    __slots__ = ()
+
     def _arm_late(self) -> None:
         """Give what must end the stop deadline."""
         self._cancel_late()

@@ -24,6 +24,8 @@ _ENDING = frozenset(
 class Ending(Rising):
     """Ends runs, and the life."""
 
+    __slots__ = ()
+
     # -- orders ----------------------------------------------------------------
 
     def _on_stop(self, tear_down: bool) -> None:
