@@ -273,6 +273,7 @@ class Supervisor:
             case Do.ACTIVATE:
                 self._activate(cell)
             case Do.FORGET:
+                _end_unbegun(cell)
                 self._services.leave_behind(cell.threads())
                 cell.forgotten()
             case Do.RESTART if life is not None:
@@ -285,6 +286,8 @@ class Supervisor:
                 life.stop(tear_down=False)
             case Do.TEAR_DOWN if life is not None:
                 life.stop(tear_down=True)
+            case Do.TEAR_DOWN:
+                _end_unbegun(cell)
 
     def _activate(self, cell: Cell) -> None:
         """Begin a life, the first or another one."""
@@ -384,3 +387,14 @@ class Supervisor:
 
     def __repr__(self) -> str:
         return f"<Supervisor of {self.cell.path} {self.books!r}>"
+
+
+def _end_unbegun(cell: Cell) -> None:
+    """End what never had a life, and all in it: answer those who wait for it."""
+    if cell.life is not None or cell.stage is Stage.TORN_DOWN:
+        return
+    cell.enter(Stage.TORN_DOWN)
+    if cell.supervisor is not None:
+        cell.supervisor.close()
+        for child in cell.supervisor.books.in_order():
+            _end_unbegun(child.cell)

@@ -69,8 +69,10 @@ class Wishes(Ending):
         cell = child.cell
         cell.by_hand = True
         if child.status is Status.QUEUED:
+            self._do(Say(cell, f"stopped by {event.by}, before it began"))
             self._unqueue(child)
             child.status = Status.ENDED
+            self._do(Tell(Do.TEAR_DOWN, cell))
         if child.status in (Status.STOPPED, Status.ENDED):
             self._do(Settle(event.reply))
             return

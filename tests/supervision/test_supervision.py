@@ -19,7 +19,13 @@ from kinesis import (
     Stage,
     private,
 )
-from kinesis.errors import ActivationError, KinesisError, StageError
+from kinesis.errors import (
+    ActivationError,
+    ComponentStoppedError,
+    ContainerStoppingError,
+    KinesisError,
+    StageError,
+)
 from kinesis.testing import Simulation
 from tests.supervision.parts import Bench, Part, again
 
@@ -329,6 +335,84 @@ def test_a_component_may_stop_and_restart_itself(simulation: Simulation) -> None
             *["restarted by '/app/a'"] * 2,
             "stopped by '/app/a'",
         )
+
+
+class Slow(Part):
+    """A part whose start takes two seconds."""
+
+    def pre_start(self) -> None:
+        """Take them."""
+        self.threads.sleep(2.0)
+
+
+@pytest.mark.parametrize("how", ["stop", "remove", "end"])
+def test_who_waits_for_what_never_begins_is_answered(
+    simulation: Simulation, how: str
+) -> None:
+    """
+    It waited for its turn, and so did what is in it.
+    """
+    bench = Bench(simulation)
+    runtime = bench.runtime.start()
+    runtime.add_nowait(bench.part("slow", kind=Slow))
+    runtime.add_nowait(bench.box("box", "a"))
+    simulation.settle()
+    box = runtime["box"]
+    told: list[object] = []
+
+    def wait(call: Any) -> None:
+        try:
+            told.append(call())
+        except KinesisError as error:
+            told.append(type(error))
+
+    calls = [
+        partial(box.wait_stopped, 60.0),
+        partial(box.wait_for, Stage.STARTED, 60.0),
+        partial(box["a"].wait_for, Stage.STARTED, 60.0),
+        partial(box["a"].restart, 60.0),
+    ]
+    for number, call in enumerate(calls):
+        simulation.threads.start(partial(wait, call), f"waiter-{number}")
+    simulation.settle()
+    {"stop": box.stop, "remove": partial(runtime.remove, "box"), "end": runtime.stop}[
+        how
+    ]()
+    simulation.settle()
+
+    assert simulation.now == (2.0 if how == "end" else 0.0)
+    assert sorted(told, key=str) == [
+        ComponentStoppedError,
+        ComponentStoppedError,
+        ContainerStoppingError,
+        None,
+    ]
+    assert (box.stage, box["a"].stage) == (Stage.TORN_DOWN, Stage.TORN_DOWN)
+
+    runtime.stop()
+
+
+def test_what_was_stopped_before_it_began_may_be_started(
+    simulation: Simulation,
+) -> None:
+    """
+    With all in it, as if it were new.
+    """
+    bench = Bench(simulation)
+    with bench.runtime as runtime:
+        runtime.add_nowait(bench.part("slow", kind=Slow))
+        runtime.add_nowait(bench.box("box", "a"))
+        simulation.settle()
+        box = runtime["box"]
+        box.stop()
+        simulation.sleep(10.0)
+
+        assert (box.stage, len(box.why())) == (Stage.TORN_DOWN, 1)
+
+        box.start()
+        box.add(bench.part("b"))
+
+        assert [ref.stage for ref in box] == [Stage.STARTED, Stage.STARTED]
 
 
 def test_the_root_cannot_be_restarted_by_hand(simulation: Simulation) -> None:
