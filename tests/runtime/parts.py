@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -90,6 +91,14 @@ class Hang:
 
     def __exit__(self, *_: object) -> None:
         self.over.set()
+
+
+def eventually(condition: Callable[[], object], what: str) -> None:
+    """Look until *condition* holds, where nobody tells when it begins to."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"never: {what}"
+        threading.Event().wait(0.002)
 
 
 def kinesis_threads() -> list[str]:

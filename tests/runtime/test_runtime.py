@@ -346,7 +346,8 @@ def test_a_component_may_stop_its_runtime_while_that_starts() -> None:
     What has come up is stopped again; the rest never begins.
     """
     runtime = Runtime(name="app", components=[Loop(name="first")])
-    runtime.add(stubborn("init", runtime.stop))
+    part = stubborn("init", lambda: (runtime.stop(), part.stopping.wait()))
+    runtime.add(part)
     last = runtime.add(Loop(name="last"))
     with pytest.raises(ComponentStoppedError, match="before it had started"):
         runtime.start(PATIENCE)
