@@ -9,7 +9,7 @@ import pytest
 
 from kinesis import Component, Message, Runtime, control, handles
 from kinesis.errors import DeclarationError, UnhandledMessageError
-from tests.messages.parts import Adder, Call, wait_until
+from tests.messages.parts import Adder, Call, Get, wait_until
 
 
 class Animal(Message[str]):
@@ -188,7 +188,9 @@ def test_a_handler_can_be_added_at_run_time() -> None:
         adder.send(Call(lambda me: me.set_handler(Animal, lambda message: "added")))
         first = [adder.send(Dog()), adder.send(Puppy())]
         adder.send(Call(lambda me: me.set_handler(Dog, lambda message: "more")))
+        adder.send(Call(lambda me: me.set_handler(Get, lambda message: -1)))
 
+        assert adder.send(Get()) == -1
         assert first == ["added", "added"]
         assert [adder.send(Animal()), adder.send(Dog())] == ["added", "more"]
 

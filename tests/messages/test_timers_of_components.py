@@ -68,9 +68,11 @@ def test_after_comes_once() -> None:
     with simulate() as simulation, simulation.runtime() as runtime:
         clock = runtime.add(Clock(name="clock"))
         clock.send(Call(lambda me: me.after(3.0, Tick()) and None))
+        assert len(serving_of(clock).timers) == 1
         simulation.advance(60.0)
 
         assert clock.snapshot().ticks == [3.0]
+        assert serving_of(clock).timers == set()
 
 
 def test_timers_are_cancelled_any_number_of_times() -> None:
@@ -88,6 +90,30 @@ def test_timers_are_cancelled_any_number_of_times() -> None:
 
         assert clock.snapshot().ticks == [1.0, 2.0]
         assert "Tick" in repr(kept[0])
+
+
+def test_a_timer_that_is_cancelled_while_it_is_set_is_never_due() -> None:
+    """
+    As by the end of the run, from another thread.
+    """
+    with simulate() as simulation, simulation.runtime() as runtime:
+        clock = runtime.add(Clock(name="clock"))
+        timers = clock._cell.services.timers
+        call_later = timers.call_later
+        made: list[Any] = []
+
+        def cancel_first(seconds: float, call: Any, **options: Any) -> Any:
+            call.cancel()
+            made.append(call_later(seconds, call, **options))
+            return made[0]
+
+        timers.call_later = cancel_first  # type: ignore[method-assign]  # on purpose
+        clock.send(Call(lambda me: me.every(1.0, Tick()) and None))
+        del timers.call_later
+        simulation.advance(5.0)
+
+        assert clock.snapshot().ticks == []
+        assert made[0].call is None
 
 
 def test_a_timer_set_in_a_run_ends_with_the_run() -> None:
