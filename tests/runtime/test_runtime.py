@@ -48,7 +48,7 @@ def on_thread(function: Callable[[], object]) -> object:
     return result[0]
 
 
-def refused(_: object = None) -> None:
+def refused(*_: object) -> None:
     """Fail a hook."""
     raise OSError("no such device")
 
@@ -123,6 +123,42 @@ def test_threads_are_joined_in_the_order_of_activation(
 
     expected = ["/app/z", "/app/box/one", "/app/box/two", "/app/box", "/app/a", "/app"]
     assert expected == paths
+
+
+def test_a_second_stop_waits_for_the_end_of_the_first() -> None:
+    """
+    Both return the same report.
+    """
+    told: list[object] = []
+    with Hang() as hang:
+        runtime = Runtime(name="app", components=[stubborn("stop", hang)]).start()
+        stoppers = [
+            threading.Thread(target=lambda: told.append(runtime.stop()))
+            for _ in range(2)
+        ]
+        stoppers[0].start()
+        hang.wait_entered()
+        stoppers[1].start()
+        runtime._conductor.stop("once more")
+    for stopper in stoppers:
+        stopper.join(PATIENCE)
+
+    assert len(told) == 2
+    assert told[0] is told[1]
+
+
+def test_whatever_goes_wrong_at_the_end_there_is_an_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    A mistake of the library's own is logged, and nobody waits for ever.
+    """
+    runtime = Runtime(name="app", components=[Loop(name="loop")]).start()
+    monkeypatch.setattr("kinesis.reports.late_ones", refused)
+    runtime.stop(PATIENCE)
+
+    assert runtime.exit_code == 1
+    assert "unhandled in a thread of kinesis" in caplog.messages
 
 
 def test_one_that_has_been_stopped_does_not_start_again() -> None:

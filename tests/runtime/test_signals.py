@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kinesis import Component, Runtime
 from kinesis.concurrency import SystemThreads
 from kinesis.interrupts import TWICE, Interrupts, Patience, signal_name
+from tests.runtime.parts import eventually
 from tests.runtime.processes import SLACK, Stopwatch, script
 
 SIGINT, SIGTERM = signal.SIGINT, signal.SIGTERM
@@ -191,6 +194,35 @@ def test_a_signal_in_the_middle_of_the_start_is_a_stop_like_any_other() -> None:
     ]
     assert process.matching("^/app/first: stopped$")
     assert not process.matching("^/app/box/last: ")
+
+
+def test_a_signal_that_has_no_thread_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    The main thread lives on, and hears the next one.
+    """
+
+    class Refusing(SystemThreads):
+        def start(
+            self, target: Callable[[], object], name: str, *, background: bool = False
+        ) -> threading.Thread:
+            if name.endswith(":aside"):
+                raise RuntimeError("can't start new thread")
+            return super().start(target, name, background=background)
+
+    class Signals(Component):
+        def start(self) -> None:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            eventually(lambda: "no thread for a signal" in caplog.messages, "logged")
+            os.kill(os.getpid(), SIGTERM)
+            self.stopping.wait()
+
+    runtime = Runtime(
+        name="app", components=[Signals(name="signals")], threads=Refusing()
+    )
+
+    assert runtime.run() == 0
 
 
 # -- handlers -----------------------------------------------------------------------

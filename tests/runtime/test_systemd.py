@@ -123,8 +123,9 @@ def test_what_cannot_start_is_never_ready(listener: Listener) -> None:
     assert listener.rest() == ["STOPPING=1"]
 
 
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
 def test_the_watchdog_is_fed_also_when_there_is_always_something_to_do(
-    listener: Listener, monkeypatch: pytest.MonkeyPatch
+    listener: Listener, monkeypatch: pytest.MonkeyPatch, busy: bool
 ) -> None:
     """
     Twice in its time; components that finish all the while keep nobody from it.
@@ -140,11 +141,11 @@ def test_the_watchdog_is_fed_also_when_there_is_always_something_to_do(
         while not heard.is_set():
             runtime._services.on_ended()
 
-    busy = threading.Thread(target=keep_busy)
-    busy.start()
+    other = threading.Thread(target=keep_busy if busy else heard.wait)
+    other.start()
     told = {listener.next() for _ in range(5)}
     heard.set()
-    busy.join(PATIENCE)
+    other.join(PATIENCE)
     runtime.stop()
     thread.join(PATIENCE)
 
