@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kinesis import Runtime, control
+from kinesis import Ref, Runtime, control
 from kinesis.errors import (
     ComponentStoppedError,
     MailboxFullError,
@@ -210,7 +210,7 @@ def test_a_stopped_component_refuses_coroutines_too() -> None:
         asyncio.run(late())
 
 
-def full(runtime: Runtime, overflow: str) -> tuple[Any, Hold]:
+def full(runtime: Runtime, overflow: Any) -> tuple[Ref[Adder], Hold]:
     """Return a component whose mailbox is full, and what keeps it so."""
     adder = runtime.add(Adder(name="adder", mailbox_bound=1, overflow=overflow))  # type: ignore[arg-type]  # one of three
     hold = Hold()
@@ -258,6 +258,34 @@ def test_coroutines_wait_for_room_where_threads_would() -> None:
         assert serving_of(adder).mailbox._lanes._doorstep == []
 
 
+def test_a_coroutine_that_was_let_in_has_its_place() -> None:
+    """
+    Though somebody else has filled the mailbox before its loop came to it.
+    """
+
+    async def main() -> int:
+        sending = asyncio.ensure_future(adder.asend(Add(5), timeout=LONG))
+        while len(doorstep) == 0:
+            await asyncio.sleep(0.001)
+        hold.go.set()
+        wait_until(lambda: len(doorstep) == 0)  # it was let in; its loop waits here
+        wait_until(lambda: counts(adder).depth == 0)
+        adder.post(again)
+        again.wait_entered()
+        adder.post(Add(1))
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+        again.go.set()
+        return await sending
+
+    with Runtime() as runtime:
+        adder, hold = full(runtime, "wait")
+        again = Hold()
+        doorstep = serving_of(adder).mailbox._lanes._doorstep
+
+        assert asyncio.run(main()) == 7
+
+
 def test_coroutines_that_wait_for_room_learn_that_the_component_stops() -> None:
     """
     At once, not at the end of their time.
@@ -265,7 +293,8 @@ def test_coroutines_that_wait_for_room_learn_that_the_component_stops() -> None:
 
     async def main() -> None:
         with pytest.raises(ComponentStoppedError):
-            await adder.asend(Add(100), timeout=None)
+            async with asyncio.timeout(2.0):  # the handler holds for longer
+                await adder.asend(Add(100), timeout=None)
 
     with Runtime() as runtime:
         adder, hold = full(runtime, "wait")
