@@ -1,9 +1,9 @@
 """
-One connection, and the tasks that answer its requests.
+One connection.
 
 Waitress reads a whole request on its loop, then hands the channel to a thread of
-the pool, whose task writes the answer. The subclasses here add the deadlines, the
-problem documents, the access log, and streams that let go of their thread.
+the pool, whose task (see `kinesis.web.tasks`) writes the answer. The subclass here
+adds the deadlines, refusals, and streams that let go of their thread.
 
 Who may do what: the loop's thread alone opens, reads and closes a socket. Threads
 of the pool write through `outbuf_lock`; what else they want done they hand over
@@ -12,152 +12,22 @@ with `Listener.call`.
 
 from __future__ import annotations
 
-import logging
-import os
 from typing import TYPE_CHECKING, Any
 
-from waitress.channel import ClientDisconnected, HTTPChannel
-from waitress.task import ErrorTask, WSGITask
+from waitress.channel import HTTPChannel
 from waitress.utilities import build_http_date
 
 from kinesis.web.parsing import Fault, Parser
 from kinesis.web.problems import MEDIA_TYPE, document, title_of
-from kinesis.web.streams import TASK_KEY, Detached, EventStream
+from kinesis.web.streams import Detached, EventStream
+from kinesis.web.tasks import ApplicationTask, RefusalTask
 
 if TYPE_CHECKING:
     from kinesis.web.listener import Listener
 
-log = logging.getLogger("kinesis.http")
-
 TRACE_KEY = "kinesis.trace"  # where in the environ the application leaves a trace id
-CLIENT_LEFT = 499  # nginx's number for a client that did not wait for the answer
-
 DISCARD_SECONDS = 2.0  # how long, and
 DISCARD_BYTES = 8 * 2**20  # how much of a refused request is read and thrown away
-
-
-class Answer:
-    """
-    What both kinds of task do, the application's and the one for refusals.
-
-    Mixed in before a task of waitress's.
-    """
-
-    body_bytes = 0
-    ends_itself = False  # while the head of a 204 or 304 is built
-
-    def service(self: Any) -> None:
-        """
-        Answer the request, and log that.
-
-        Not waitress's own `service`, which takes an `OSError` of the application
-        for one of the socket's.
-        """
-        began = self.channel.server.monotonic()
-        try:
-            self.start()
-            self.execute()
-            self.finish()
-        except ClientDisconnected:
-            self.status = f"{CLIENT_LEFT} Client Left"
-            raise
-        except Detached:
-            raise
-        except BaseException as error:  # SystemExit in a handler is its failure too
-            self.fail(error)
-        finally:
-            self.channel.server.log_access(self, began)
-
-    def write(self: Any, data: bytes) -> None:
-        """Send *data*; for HEAD the headers alone."""
-        if self.request.command == "HEAD":
-            data = b""
-        self.body_bytes += len(data)
-        super().write(data)  # type: ignore[misc]  # the task that this is mixed into
-
-    def finish(self: Any) -> None:
-        """End the answer; for HEAD without the last, empty chunk of a body."""
-        if self.request.command == "HEAD":
-            self.write(b"")
-            self.chunked_response = False
-        super().finish()  # type: ignore[misc]  # the task that this is mixed into
-
-    def build_response_header(self: Any) -> bytes:
-        """Tell the client to ask elsewhere next time, if the server is stopping."""
-        if self.channel.server.draining:
-            self.set_close_on_finish()
-        self.ends_itself = (
-            not self.has_body
-            and not self.close_on_finish
-            and self.version == "1.1"
-            and not self.request.connection_close
-        )
-        try:
-            head: bytes = super().build_response_header()  # type: ignore[misc]  # as above
-        finally:
-            self.ends_itself = False
-        return head
-
-    def set_close_on_finish(self: Any) -> None:
-        """Close afterwards; but not for want of a length where there is no body."""
-        if not self.ends_itself:
-            super().set_close_on_finish()  # type: ignore[misc]  # as above
-
-    def fail(self: Any, error: BaseException) -> None:
-        """Log *error*; answer 500 if no answer has begun, else break it off."""
-        number = os.urandom(6).hex()
-        target = self.request.request_uri
-        log.error(
-            "%s %s failed [%s]",
-            self.request.command,
-            target,
-            number,
-            exc_info=error,
-            extra={"path": self.channel.server.path, "error_id": number},
-        )
-        if self.wrote_header:
-            self.close_on_finish = True
-            return
-        detail = f"The request failed. The log has the reason, as {number}."
-        body = document(500, detail, instance=self.request.path, id=number)
-        self.send_problem(500, body)
-
-    def send_problem(self: Any, status: int, body: bytes) -> None:
-        """Make *body* the whole answer."""
-        self.complete = True
-        self.status = f"{status} {title_of(status)}"
-        self.response_headers = [("Content-Type", MEDIA_TYPE)]
-        self.content_length = len(body)
-        self.content_bytes_written = 0
-        if self.close_on_finish:
-            self.set_close_on_finish()
-        self.write(body)
-
-
-class ApplicationTask(Answer, WSGITask):  # type: ignore[misc]  # waitress is not typed
-    """Let the application answer."""
-
-    def get_environment(self) -> dict[str, Any]:
-        """Return the environ, in which event streams find their task."""
-        environ: dict[str, Any] = super().get_environment()
-        environ[TASK_KEY] = self
-        environ["SERVER_SOFTWARE"] = "kinesis"
-        return environ
-
-
-class RefusalTask(Answer, ErrorTask):  # type: ignore[misc]  # waitress is not typed
-    """Say what is wrong with the request, then close the connection."""
-
-    def execute(self) -> None:
-        """Send the problem document; called by `service`."""
-        error = self.request.error
-        self.version = "1.1"  # ours; the client's may be what is wrong
-        self.channel.unread = True
-        self.close_on_finish = True
-        instance = self.request.path or None
-        self.send_problem(
-            error.code, document(error.code, error.body, instance=instance)
-        )
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
@@ -176,6 +46,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
     discarded = 0
     request_began = 0.0
     _activity = 0.0
+    _held: list[bytes] | None = None
 
     # Waitress notes the time of day here, which may be set back or forward, and
     # then every client would look idle, or none ever again.
@@ -317,10 +188,28 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
 
     def write_soon(self, data: Any) -> int:
         """Take bytes for the client; its time to take them begins now."""
+        if self._held is not None:
+            self._held.append(data)
+            return len(data)
         if not self.total_outbufs_len:
             self._activity = self.server.monotonic()
         taken: int = super().write_soon(data)
         return taken
+
+    def hold(self) -> None:
+        """
+        Keep what is written until `let_go`, to send it at once.
+
+        Waitress would send an answer's head and its body one after the other, in
+        two packets.
+        """
+        self._held = []
+
+    def let_go(self) -> None:
+        """Send what has been kept."""
+        held, self._held = self._held, None
+        if held:
+            self.write_soon(held[0] if len(held) == 1 else b"".join(held))
 
     def service(self) -> None:
         """Answer one request; a stream only begins here."""
@@ -385,7 +274,12 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
     def send(self, data: bytes, do_close: bool = True) -> int:
         """Send what the socket takes; a dead one is closed on the loop alone."""
         close = do_close and self.server.is_loop()
-        sent: int = super().send(data, do_close=close)
+        try:
+            sent: int = super().send(data, do_close=close)
+        except AttributeError:
+            if self.socket is not None:
+                raise
+            return 0  # the loop has closed it in this very moment
         return sent
 
 

@@ -360,6 +360,30 @@ def test_a_cut_of_what_is_closed_does_nothing(ends, listener):
     assert listener.channels() == []
 
 
+def test_a_write_to_what_is_closed_in_this_moment_sends_nothing(ends, listener):
+    """
+    A thread of the pool has looked before, and finds no socket.
+    """
+    _, channel = ends
+    channel.cut()
+    listener._make_calls()
+
+    assert channel.socket is None
+    assert channel.send(b"late") == 0
+
+
+def test_a_socket_that_is_not_one_is_no_such_moment(ends, monkeypatch):
+    """
+    An error of somebody else's is not hidden.
+    """
+    _, channel = ends
+    monkeypatch.setattr(
+        "waitress.wasyncore.dispatcher.send", lambda *_: object().nothing
+    )
+    with pytest.raises(AttributeError):
+        channel.send(b"x")
+
+
 def test_a_client_gone_while_it_is_accepted_is_forgotten(listener, monkeypatch):
     """
     Its socket is closed; the loop goes on.
