@@ -378,7 +378,8 @@ def test_a_socket_that_is_not_one_is_no_such_moment(ends, monkeypatch):
     """
     _, channel = ends
     monkeypatch.setattr(
-        "waitress.wasyncore.dispatcher.send", lambda *_: object().nothing
+        "waitress.wasyncore.dispatcher.send",
+        lambda *_, do_close: object().nothing,
     )
     with pytest.raises(AttributeError):
         channel.send(b"x")

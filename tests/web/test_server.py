@@ -654,25 +654,6 @@ class TestSlowClients:
                 wait_for(app.closed, 2)
                 eventually(lambda: server.load.connections == 0, "both are cut")
 
-    def test_an_answers_head_and_body_are_sent_at_once(self, monkeypatch):
-        """
-        One call of the system, one packet; later parts as they come.
-        """
-        sent: list[bytes] = []
-        real = channels.Channel.send
-
-        def send(channel, data, do_close=True):
-            sent.append(bytes(data))
-            return real(channel, data, do_close)
-
-        monkeypatch.setattr(channels.Channel, "send", send)
-        with serving() as server:
-            assert ask(server, "/").body == b"hello"
-            assert len(sent) == 1
-            assert ask(server, "/chunked").body == b"onetwo"
-
-        assert b"".join(sent).count(b"HTTP/1.1 200 OK") == 2
-
     def test_an_answer_that_was_long_in_the_making_is_not_a_slow_reader(self):
         """
         The client's time begins when there is something to take.
