@@ -212,7 +212,7 @@ def test_a_stopped_component_refuses_coroutines_too() -> None:
 
 def full(runtime: Runtime, overflow: Any) -> tuple[Ref[Adder], Hold]:
     """Return a component whose mailbox is full, and what keeps it so."""
-    adder = runtime.add(Adder(name="adder", mailbox_bound=1, overflow=overflow))  # type: ignore[arg-type]  # one of three
+    adder = runtime.add(Adder(name="adder", mailbox_bound=1, overflow=overflow))
     hold = Hold()
     adder.post(hold)
     hold.wait_entered()
