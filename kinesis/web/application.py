@@ -259,6 +259,11 @@ class Application:
         self, cell: Cell | None, parts: list[str], count: int, path: str
     ) -> Found | None:
         """Return the route at the path: that of the longest prefix."""
+        if cell is not None and count == len(parts) - 1 and self.extra.is_empty:
+            kind: type = type(cell.component)
+            by_method = table_of(kind).plain.get(parts[count])
+            if by_method is not None:  # the usual case: no prefix is longer
+                return Found(cell, by_method)
         while cell is not None:
             cls: type = type(cell.component)
             found = table_of(cls).match(cell, "/".join(parts[count:]))

@@ -104,7 +104,7 @@ def run_alone(
     CURRENT.set(life.inside)
     serving = life.serving
     turn, publishing = serving.turn, serving.publishing
-    if not take(turn, cell.services.threads.sleep):
+    if not turn.take_now() and not take(turn, cell.services.threads.sleep):
         raise behind(cell, serving.handler_name())
     began = serving.mailbox.tally.now()
     cell.busy_since, serving.visitor = began, function
@@ -123,7 +123,7 @@ def run_alone(
 
 def take(turn: Turn, sleep: Callable[[float], object]) -> bool:
     """
-    Take the turn; false if it did not come within `TURN_TIMEOUT`.
+    Wait for the turn; false if it did not come within `TURN_TIMEOUT`.
 
     At first without queueing up for it. A turn that is handed over is nobody's
     until the thread that gets it has woken up; when many requests come at once,
@@ -132,9 +132,9 @@ def take(turn: Turn, sleep: Callable[[float], object]) -> bool:
     enough, and who has queued up goes before.
     """
     for _ in range(TRIES):
+        sleep(0)
         if turn.take_now():
             return True
-        sleep(0)
     return turn.take(TURN_TIMEOUT)
 
 

@@ -110,7 +110,8 @@ class Guard:
         No token, but no page of somebody else: an image of theirs may have the
         address of a route.
         """
-        self._check_host(environ)
+        if environ.get("HTTP_HOST") not in self._passed:
+            self._check_host(environ)
         site = environ.get("HTTP_SEC_FETCH_SITE")
         if site is None or site in OWN_SITE:
             return

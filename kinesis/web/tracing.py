@@ -6,19 +6,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kinesis.traces import Trace, trace_of
+from kinesis.traces import Trace, new_trace, trace_of
 from kinesis.web.answers import Headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-OLDER = {"HTTP_TRACE_ID": "Trace-ID", "HTTP_TRACEID": "TraceID"}
-
 
 def begin(environ: WSGIEnvironment) -> Trace:
     """Return the trace that a request is part of."""
+    parent = environ.get("HTTP_TRACEPARENT")
     older = environ.get("HTTP_TRACE_ID") or environ.get("HTTP_TRACEID")
-    return trace_of(environ.get("HTTP_TRACEPARENT"), older)
+    if parent is None and older is None:
+        return new_trace()
+    return trace_of(parent, older)
 
 
 def give_back(headers: Headers, trace: Trace, environ: WSGIEnvironment) -> None:
