@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,21 +12,23 @@ from kinesis import Ref
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("messages", "state", "testing")
+NAMING = (*PAGES, "components", "http", "running", "supervision")
 
 NAMED = re.compile(r"`(test_\w+)`")
+TEST = re.compile(r"^ *def (test_\w+)", re.M)
 
 
-def all_tests() -> set[str]:
-    """Return the names of all test functions."""
-    return {
-        node.name
+@cache
+def all_tests() -> frozenset[str]:
+    """Return the names of all test functions and methods."""
+    return frozenset(
+        name
         for path in (ROOT / "tests").rglob("test_*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-    }
+        for name in TEST.findall(path.read_text(encoding="utf-8"))
+    )
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", NAMING)
 def test_every_test_that_the_documentation_names_is_there(page: str) -> None:
     """
     One that was renamed takes its promise with it.
@@ -34,8 +36,8 @@ def test_every_test_that_the_documentation_names_is_there(page: str) -> None:
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     named = NAMED.findall(text)
 
-    assert named
-    assert set(named) <= all_tests()
+    assert len(named) > 5
+    assert [name for name in named if name not in all_tests()] == []
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -500,7 +500,7 @@ class TestAddedRoutes:
 
         reader = threading.Thread(target=read)
         reader.start()
-        for number in range(60):
+        for number in range(20):
             shop.app.add_route(f"/fixed/<int:id>/x{number}", lambda request, id: "")
             if number > 5:
                 shop.app.remove_route(f"/fixed/<int:id>/x{number - 5}")
