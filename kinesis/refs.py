@@ -15,6 +15,7 @@ from kinesis import control
 from kinesis.cells import Cell
 from kinesis.component import Component
 from kinesis.handlers import Update
+from kinesis.life import CURRENT
 from kinesis.messages import Message
 from kinesis.sending import asend, post, send_all, send_inside
 from kinesis.snapshots import Snapshot, check, codec_of
@@ -202,10 +203,13 @@ class Ref(Generic[C]):
         the mailbox is full and its overflow is ``wait``. Errors as in `send`, but
         for those of the answer.
         """
+        cell = self._cell
         if isinstance(message, control.Control):
-            obey(self._cell, message)
-            return
-        post(self._cell, message, timeout)
+            obey(cell, message)
+        elif CURRENT.get() is None and not cell.services.forked and cell.serving:
+            cell.serving.mailbox.post(message, timeout=timeout)  # from outside
+        else:
+            post(cell, message, timeout)
 
     def send_all(
         self, messages: Iterable[object], timeout: float | None = SEND_TIMEOUT
