@@ -23,7 +23,7 @@ from kinesis.snapshots import Snapshot
 from kinesis.snapshots.canonical import canonical, count_odd_numbers
 from kinesis.snapshots.shapes import to_data
 from kinesis.web.problems import MEDIA_TYPE, document, title_of
-from kinesis.web.streams import EventStream, respond
+from kinesis.web.streams import TASK_KEY, EventStream, respond
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -244,11 +244,14 @@ def emit(
             answer.raw, answer.headers, environ, start_response, context
         )
     content, headers = answer.body, answer.headers
+    status = status_line(answer.status)
     if answer.status in BODILESS:
         content = b""
     elif isinstance(content, bytes):
+        if _send_at_once(environ, status, headers, content):
+            return ()
         headers.append(("Content-Length", str(len(content))))
-    start_response(status_line(answer.status), headers)
+    start_response(status, headers)
     if environ["REQUEST_METHOD"] == "HEAD":
         close = getattr(content, "close", None)
         if close is not None:
@@ -257,6 +260,14 @@ def emit(
     if isinstance(content, bytes):
         return (content,) if content else ()
     return _InContext(content, context)
+
+
+def _send_at_once(
+    environ: WSGIEnvironment, status: str, headers: Headers, body: bytes
+) -> bool:
+    """Have our server's task send the whole answer; false if it cannot."""
+    task = environ.get(TASK_KEY)
+    return task is not None and task.answer(status, headers, body)
 
 
 def _emit_response(
@@ -273,6 +284,8 @@ def _emit_response(
         body = response.get_data()
         headers = response.headers.to_wsgi_list()
         if "Content-Length" not in response.headers:
+            if _send_at_once(environ, response.status, headers, body):
+                return ()
             headers.append(("Content-Length", str(len(body))))
         start_response(response.status, headers)
         return () if environ["REQUEST_METHOD"] == "HEAD" else (body,)

@@ -20,6 +20,7 @@ import attrs
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
+from waitress.utilities import build_http_date
 
 from kinesis.concurrency import Threads
 from kinesis.web.channels import TRACE_KEY, Channel
@@ -112,6 +113,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         self._reserve = pool if reserve is None else reserve
         self._reserved = reserved
         self._refusing: Draining | None = None
+        self._date = (-1, "")
         self._calls: deque[Callable[[], object]] = deque()
         self._wake = threads.lock()
         self._awake = False  # a byte is in the trigger's pipe
@@ -193,6 +195,14 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         if pool.waiting >= self.limits.queue:
             return Fault(503, "the server is busy. Try again later."), 1.0
         return None
+
+    def http_date(self) -> str:
+        """Return the time of now as headers have it; made once a second."""
+        second = int(self.threads.time())
+        known = self._date
+        if known[0] != second:
+            known = self._date = (second, build_http_date(second))
+        return known[1]
 
     def channels(self) -> list[Channel]:
         """Return the open connections, as they are now."""

@@ -22,6 +22,7 @@ from werkzeug import Request
 
 from kinesis import Component, Container, Runtime, Stage, field, handles
 from kinesis.errors import ActivationError, ListenError, StageError
+from kinesis.web.answers import Problem
 from kinesis.web.component import HTTP, component_for
 from tests.web.serving import eventually
 from tests.web.shop import PATIENCE, Deposit, Stock, Wait
@@ -125,6 +126,57 @@ class TestTheComponent:
             assert browser.ask(STOCK, "OPTIONS")[0] == 204
             assert browser.ask(STOCK, "HEAD")[0] == 200
         assert browser.connection is first
+
+    @pytest.mark.parametrize(
+        ("request_head", "kept"),
+        [
+            (f"GET {STOCK}/shout HTTP/1.1\r\nHost: localhost\r\n", True),
+            (f"GET {STOCK}/response HTTP/1.1\r\nHost: localhost\r\n", True),
+            (
+                f"GET {STOCK}/shout HTTP/1.1\r\nHost: localhost\r\n"
+                "Connection: close\r\n",
+                False,
+            ),
+            (f"GET {STOCK}/shout HTTP/1.0\r\n", False),
+        ],
+    )
+    def test_answers_are_whole_whichever_way_they_go(self, app, request_head, kept):
+        """
+        Those of the usual kind are sent at once, past what others need.
+        """
+        host, port = app.http.address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as client:
+            client.sendall(f"{request_head}\r\n".encode())
+            answer = client.recv(65_536)
+            head, _, body = answer.partition(b"\r\n\r\n")
+            names = [line.partition(b":")[0].lower() for line in head.split(b"\r\n")]
+
+            assert f"Content-Length: {len(body)}".encode() in head
+            assert body in {b"!", b"made"}
+            for name in (b"content-type", b"date", b"traceparent", b"content-length"):
+                assert names.count(name) == 1
+            client.settimeout(PATIENCE if not kept else 0.2)
+            if kept:
+                with pytest.raises(TimeoutError):
+                    client.recv(1)
+            else:
+                assert client.recv(1) == b""
+
+    def test_a_header_that_would_begin_another_is_never_sent(self, app, browser):
+        """
+        Nor one that headers cannot have: 500, and nothing of it.
+        """
+        values = ["a\r\nX-Evil: 1", "a\nX-Evil: 1", "a\rb", "\N{SNOWMAN}"]
+        for number, value in enumerate(values):
+
+            def answer(request, value=value):
+                raise Problem(418, "no", [("X-Own", value)])
+
+            app.http.app.add_route(f"/evil/{number}", answer)
+            status, headers, _ = browser.ask(f"/evil/{number}")
+
+            assert status == 500, value
+            assert "X-Evil" not in headers
 
     def test_it_may_be_stopped_and_started_like_any_other(self, app, browser):
         """
