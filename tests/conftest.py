@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 import time
@@ -25,6 +26,17 @@ settings.register_profile(
     "stress", settings.get_profile("default"), derandomize=False, max_examples=2_000
 )
 settings.load_profile("default")
+
+
+def pytest_configure() -> None:
+    """
+    Hear ctrl-c as a program in the foreground does, and the processes of tests too.
+
+    A shell starts what it puts into the background with SIGINT ignored, and that is
+    handed down.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
