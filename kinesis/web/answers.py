@@ -246,6 +246,8 @@ def emit(
     content, headers = answer.body, answer.headers
     status = status_line(answer.status)
     if answer.status in BODILESS:
+        if _send_at_once(environ, status, headers, None):
+            return ()
         content = b""
     elif isinstance(content, bytes):
         if _send_at_once(environ, status, headers, content):
@@ -263,7 +265,7 @@ def emit(
 
 
 def _send_at_once(
-    environ: WSGIEnvironment, status: str, headers: Headers, body: bytes
+    environ: WSGIEnvironment, status: str, headers: Headers, body: bytes | None
 ) -> bool:
     """Have our server's task send the whole answer; false if it cannot."""
     task = environ.get(TASK_KEY)

@@ -140,7 +140,7 @@ class ApplicationTask(Answer, WSGITask):  # type: ignore[misc]  # waitress is no
         return environ
 
     def answer(
-        self, status: str, headers: Iterable[tuple[str, str]], body: bytes
+        self, status: str, headers: Iterable[tuple[str, str]], body: bytes | None
     ) -> bool:
         """
         Send a whole answer at once, in place of `start_response` and a body.
@@ -151,10 +151,11 @@ class ApplicationTask(Answer, WSGITask):  # type: ignore[misc]  # waitress is no
         Args:
             status: ``200 OK``.
             headers: All but ``Content-Length`` and ``Date``.
+            body: None where there is none, not even an empty one: 204 and 304.
 
         Returns:
             Whether it is sent. If not, it must go the long way: the connection
-            ends with it, it has no body, or a header cannot be sent.
+            ends with it, or a header cannot be sent.
         """
         server, request = self.channel.server, self.request
         if (
@@ -166,12 +167,16 @@ class ApplicationTask(Answer, WSGITask):  # type: ignore[misc]  # waitress is no
             return False
         lines = [f"HTTP/1.1 {status}"]
         lines += [f"{name}: {value}" for name, value in headers]
-        lines.append(f"Content-Length: {len(body)}\r\nDate: {server.http_date()}")
-        head = "\r\n".join(lines)
-        if head.count("\n") != len(lines) or head.count("\r") != len(lines):
+        lines.append(f"Date: {server.http_date()}")
+        if body is None:
+            body = b""
+        else:
+            lines.append(f"Content-Length: {len(body)}")
+        head = "\r\n".join([*lines, "\r\n"])
+        if head.count("\n") > len(lines) + 1 or head.count("\r") > len(lines) + 1:
             return False  # a header that would begin another: the long way raises
         try:
-            data = head.encode("latin-1") + b"\r\n\r\n" + body
+            data = head.encode("latin-1") + body
         except UnicodeEncodeError:
             return False
         self.complete = self.wrote_header = True
