@@ -94,6 +94,7 @@ class Conductor:
         self._next_sign = 0.0  # when systemd is to be told that we live
         self._look_wanted = False  # at whether all have ended
         self._finished = False
+        self._unasked: list[Lifecycle] = []  # to stop, for want of time
         self._act_on: dict[type, Callable[..., object]] = {
             StopWish: self._stop,
             SomeEnded: self._some_ended,
@@ -299,6 +300,8 @@ class Conductor:
             self.code = HUNG
         self.started.set_exception(self._failure or self._stopped_before())
         self.ended.set_result(told)
+        for life in self._unasked:
+            life.stop(tear_down=True)
 
     def _stopped_before(self) -> KinesisError:
         path = self._root.path
@@ -310,14 +313,18 @@ class Conductor:
         Answer all who wait for something that has not ended, or never began.
 
         What waits for its turn to stop is asked to now, all at once: in the little
-        time that is left some of it will, and the rest does not run on for ever.
+        time that is left some of it will, and the rest does not run on for ever. Of
+        thousands, some are only asked once nobody waits for the end any more.
         """
         until = self._threads.monotonic() + JOIN_SECONDS
         for cell in reports.all_cells(self._root):
             if cell.supervisor is not None:
                 cell.supervisor.close()
-            if cell.life is not None and self._threads.monotonic() < until:
-                cell.life.stop(tear_down=True)
+            life = cell.life
+            if life is not None and self._threads.monotonic() < until:
+                life.stop(tear_down=True)
+            elif life is not None:
+                self._unasked.append(life)
             cell.abandon()
 
     def _join(self) -> StopReport:

@@ -331,3 +331,21 @@ def test_the_stacks_are_of_those_that_hang_for_longest(simulation: Any) -> None:
     assert len([each for each in late if each.stack]) == SHOWN
     assert late[-1].path == f"/app/h{SHOWN + 4}"
     assert "HOLD[0].wait()" in late[-1].stack
+
+
+def test_those_that_there_is_no_time_to_ask_are_asked_after_the_end(
+    simulation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Their loops do not run on for ever in a host that goes on.
+    """
+    runtime = hanging(simulation, Loop(name="loop"), Hangs(name="hangs"), deadline=2.0)
+    monkeypatch.setattr("kinesis.conductor.JOIN_SECONDS", 0.0)
+    with pytest.raises(HungError) as caught:
+        runtime.stop()
+    simulation.threads.sleep(1)
+    stage = runtime["loop"].stage
+    HOLD[0].set()
+
+    assert "/app/loop" in caught.value.paths
+    assert stage is Stage.TORN_DOWN
