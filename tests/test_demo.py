@@ -282,7 +282,6 @@ def test_on_a_terminal_there_is_a_picture_and_the_log_above_it() -> None:
 
     assert code == 0
     assert stops == DOWN
-    assert "Traceback" not in terminal.shown
     assert all(re.match(r"[\d:.]+ warning ", line) for line in logged), logged
     assert terminal.shown.rfind("\x1b[?25h") > terminal.shown.rfind("\x1b[?25l")
 
