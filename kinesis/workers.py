@@ -130,11 +130,21 @@ class Worker:
 
     Attributes:
         used: Whether it has run a hook; that may have done anything to its thread.
+        ident: The thread's number, once it runs: `thread` may come a moment later.
 
     Thread safety: any thread may give orders; `busy` may be stale.
     """
 
-    __slots__ = ("_enter", "_orders", "_threads", "busy", "thread", "used")
+    __slots__ = (
+        "_enter",
+        "_orders",
+        "_threads",
+        "busy",
+        "ident",
+        "name",
+        "thread",
+        "used",
+    )
 
     def __init__(
         self, threads: Threads, name: str, enter: Callable[[Worker], object]
@@ -144,6 +154,8 @@ class Worker:
         self._enter = enter
         self.busy: Order | None = None
         self.used = False
+        self.name = name
+        self.ident: int | None = None
         self.thread: Thread = threads.start(self._run, name)
 
     def give(self, order: Order) -> None:
@@ -157,10 +169,11 @@ class Worker:
 
     def stack(self) -> str:
         """Return where the thread is now, as a traceback prints it."""
-        return self._threads.stack(self.thread.ident)
+        return self._threads.stack(self.ident)
 
     def _run(self) -> None:
         """Do orders until told to end."""
+        self.ident = self._threads.get_ident()
         self._enter(self)
         self._enter = _entered  # what the other refers to need not stay
         while (order := self._orders.get()) is not None:
@@ -184,7 +197,7 @@ class Worker:
             order.on_end(order)
 
     def __repr__(self) -> str:
-        return f"<Worker {self.thread.name} {self.busy or 'idle'}>"
+        return f"<Worker {self.name} {self.busy or 'idle'}>"
 
 
 def _entered(_: Worker) -> None:

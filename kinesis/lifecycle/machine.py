@@ -183,7 +183,7 @@ class Machine:
         if self.serving.worker is worker:  # `start` has returned
             return self.cell.path
         ident = self.services.threads.get_ident()
-        return worker if worker.thread.ident == ident else self.cell.path
+        return worker if worker.ident == ident else self.cell.path
 
     # -- the inbox ------------------------------------------------------------------
 
