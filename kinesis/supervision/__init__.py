@@ -217,6 +217,8 @@ class Books(Wishes):
             self.order.pop(child, None)
             self.order[child] = None
             self._need_not_begin(child)
+        elif child not in self.order:  # stopped while it came up, and started later
+            self.order[child] = None
         if child.until_again:
             child.until_up, child.until_again = child.until_again, []
             self._restart(child, 0.0)

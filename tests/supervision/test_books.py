@@ -576,6 +576,23 @@ def test_a_child_stopped_by_hand_stays_so_when_its_container_begins_again() -> N
     assert world.status("a") is Status.UP
 
 
+def test_a_child_stopped_while_it_came_up_takes_its_place_when_it_is_started() -> None:
+    """
+    Behind those that came up before it did, so that it ends before them.
+    """
+    world = World()
+    world.begin()
+    world.add("a")
+    world.ask(Wish.STOP, world.cells[0])
+    world.settle()
+    world.add("b")
+    world.settle()
+    world.ask(Wish.START, world.cells[0])
+    world.settle()
+
+    assert [child.cell.name for child in world.books.order] == ["b", "a"]
+
+
 def test_a_child_that_is_started_between_two_runs_comes_up_once() -> None:
     """
     The container's next run begins with it, as with the others.
