@@ -110,6 +110,7 @@ def test_the_second_thread_goes_on_when_start_returns_after_all(
         simulation.settle()
         ref.send("two")
         ref.restart()
+        simulation.settle()  # its `start` returns at once now
         ref.send("three")
     handled = [thread for hook, thread in part.ran if hook == "handle"]
 

@@ -18,9 +18,16 @@ def happening(number: int) -> Waited:
     return Waited(None, number)
 
 
-def decide_all(queue: Incoming, decided: list[Happening]) -> None:
-    """Read one life's queue to its end, as its thread does."""
-    while (happened := queue.get()) is not None:
+def decide_all(life: Incoming, decided: list[Happening]) -> None:
+    """Decide one life to its end, as its thread does."""
+    while life.bell.get(timeout=10.0):
+        decide_waiting(life, decided)
+    decide_waiting(life, decided)
+
+
+def decide_waiting(life: Incoming, decided: list[Happening]) -> None:
+    """Decide what waits now."""
+    while (happened := life.next()) is not None:
         decided.append(happened)
 
 
@@ -38,18 +45,33 @@ def test_what_is_put_in_is_read_in_order() -> None:
     Up to the end, and not beyond it.
     """
     books = Books(SystemThreads())
-    queue = books.inbox.queue
+    life = books.inbox.life
     put = [books.inbox.put(happening(number)) for number in range(3)]
     books.inbox.close()
     late = books.inbox.put(happening(3))
-    decide_all(queue, books.decided)
+    decide_all(life, books.decided)
 
     assert (put, late) == ([True] * 3, False)
     assert books.decided == [happening(number) for number in range(3)]
     assert books.refused == []
 
 
-def test_an_inbox_that_is_opened_again_has_a_new_queue() -> None:
+def test_what_is_put_in_without_a_sound_wakes_nobody() -> None:
+    """
+    Whoever does so decides it, or finds that somebody does.
+    """
+    books = Books(SystemThreads())
+    life = books.inbox.life
+
+    assert books.inbox.put(happening(1), ring=False)
+    assert (len(life), life.bell.qsize()) == (1, 0)
+
+    books.inbox.put(happening(2))
+
+    assert (len(life), life.bell.qsize()) == (2, 1)
+
+
+def test_an_inbox_that_is_opened_again_begins_another_life() -> None:
     """
     The end of the last life is not the end of the next.
     """
@@ -62,40 +84,40 @@ def test_an_inbox_that_is_opened_again_has_a_new_queue() -> None:
     books.inbox.put(happening(1))
 
     assert first is not second
-    assert (first.qsize(), second.qsize()) == (1, 1)
+    assert (len(first), len(second)) == (0, 1)
+    assert (first.bell.get(timeout=1.0), second.bell.get(timeout=1.0)) == (None, True)
 
 
-class Meanwhile:
-    """A queue that lets something happen just before something is put in."""
+class Meanwhile(Incoming):
+    """A life in which something happens just before something is put in."""
 
-    def __init__(self, queue: Incoming, then: Callable[[], object]) -> None:
-        self._queue = queue
+    def __init__(self, threads: Threads, then: Callable[[], object]) -> None:
+        super().__init__(threads)
         self._then: Callable[[], object] | None = then
-        self.get, self.get_nowait = queue.get, queue.get_nowait
-        self.qsize, self.empty = queue.qsize, queue.empty
 
-    def put(self, item: Happening | None) -> None:
+    def add(self, happening: Happening) -> None:
         then, self._then = self._then, None
         if then is not None:
             then()
-        self._queue.put(item)
+        super().add(happening)
 
 
 @pytest.mark.parametrize("reborn", [False, True])
 def test_what_comes_behind_the_end_is_refused(reborn: bool) -> None:
     """
-    Also if the next life has begun by then, whose queue is another one.
+    Also if the next life has begun by then.
     """
-    books = Books(SystemThreads())
+    threads = SystemThreads()
+    books = Books(threads)
     inbox = books.inbox
 
     def end() -> None:
         inbox.close()
-        decide_all(inbox.queue, books.decided)
+        decide_all(inbox.life, books.decided)
         if reborn:
             inbox.open(inbox.for_next_life())
 
-    inbox.queue = Meanwhile(inbox.queue, end)
+    inbox.life = Meanwhile(threads, end)
 
     assert inbox.put(happening(1))
     assert (books.decided, books.refused) == ([], [happening(1)])
@@ -118,21 +140,21 @@ def test_all_is_decided_or_refused_once_whenever_a_life_ends(
             if not inbox.put(happening(number)):
                 turned_away.append(happening(number))
 
-    def live(queue: Incoming) -> None:
-        decide_all(queue, books.decided)
-        inbox.refuse_rest(queue)
+    def live(life: Incoming) -> None:
+        decide_all(life, books.decided)
+        inbox.refuse_rest(life)
 
     askers = [threads.start(partial(put, n), f"asker-{n}") for n in (0, 10)]
     for _ in range(3):
-        queue = inbox.for_next_life()
-        life = threads.start(partial(live, queue), "life")
-        inbox.open(queue)
+        life = inbox.for_next_life()
+        thread = threads.start(partial(live, life), "life")
+        inbox.open(life)
         threads.sleep(0)
         inbox.close()
-        life.join(10.0)
+        thread.join(10.0)
     for asker in askers:
         asker.join(10.0)
-    inbox.refuse_rest(inbox.queue)
+    inbox.refuse_rest(inbox.life)
 
     ended = [*books.decided, *books.refused, *turned_away]
     assert sorted(each.token for each in ended if isinstance(each, Waited)) == [

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import pytest
+
 from kinesis import Container, Stage, private
+from kinesis.cells import Kind, Report
+from kinesis.inboxes import Inbox
+from kinesis.supervision import Action, Happening, Settle
+from kinesis.supervisor import AT_ONCE
 from kinesis.testing import Simulation
 from tests.supervision.parts import Bench
 
@@ -70,3 +77,100 @@ def test_an_end_that_was_never_begun_is_over_at_once(simulation: Simulation) -> 
     supervisor.end(lambda: ended.append(2))
 
     assert ended == [1, 2]
+
+
+def test_what_a_lifecycle_reports_is_decided_on_the_thread_that_reports(
+    simulation: Simulation,
+) -> None:
+    """
+    When nobody decides just then: it saves the way to the supervisor's thread.
+    """
+    bench = Bench(simulation)
+    deciding: list[str] = []
+    with bench.runtime as runtime:
+        supervisor = runtime.root._supervisor
+        settle = supervisor._act_on[Settle]
+
+        def note(action: Settle) -> None:
+            here = simulation.threads.get_ident()
+            deciding.append(simulation.threads.names()[here])
+            settle(action)
+
+        supervisor._act_on[Settle] = note
+        runtime.add(bench.part("a"))
+
+    assert len(deciding) == 1
+    assert deciding != ["kinesis:/app"]
+
+
+@pytest.mark.seeds(50)
+def test_a_thread_that_decides_for_others_is_not_kept_for_long(
+    simulation: Simulation,
+) -> None:
+    """
+    After a few decisions the supervisor's own thread goes on with the rest.
+    """
+    bench = Bench(simulation)
+    with bench.runtime as runtime:
+        supervisor = runtime.root._supervisor
+        runtime.add(bench.part("a"))
+        simulation.settle()
+        decided: dict[str, int] = {}
+        decide = supervisor.books.decide
+
+        def note(happening: Happening, now: float) -> list[Action]:
+            name = simulation.threads.names()[simulation.threads.get_ident()]
+            decided[name] = decided.get(name, 0) + 1
+            return decide(happening, now)
+
+        supervisor.books.decide = note
+        stranger = Report(supervisor.cell, Kind.QUIET, 0)
+        for _ in range(3 * AT_ONCE):
+            supervisor._inbox.put(stranger, ring=False)
+        teller = simulation.threads.start(partial(supervisor.hear, stranger), "teller")
+        teller.join(10.0)
+        simulation.settle()
+
+    assert decided["teller"] == AT_ONCE
+    assert decided["kinesis:/app"] >= 2 * AT_ONCE
+
+
+@pytest.mark.seeds(200)
+def test_every_report_is_decided_once_and_those_of_one_in_order(
+    simulation: Simulation,
+) -> None:
+    """
+    By however many threads, while the container ends; or the teller is told so.
+    """
+    threads = simulation.threads
+    supervisor = simulation.runtime().root._supervisor
+    decided: list[int] = []
+
+    def decide(happening: Happening, now: float) -> list[Action]:
+        if isinstance(happening, Report):
+            assert supervisor._baton.locked()
+            threads.sleep(0)  # time for others to come by
+            decided.append(happening.run)
+        return []
+
+    supervisor.books.decide = decide
+    refused: list[int] = []
+
+    def tell(first: int) -> None:
+        for number in range(first, first + 5):
+            if not supervisor.hear(Report(supervisor.cell, Kind.QUIET, number)):
+                refused.append(number)
+
+    supervisor._refuse_happening = lambda left: refused.append(left.run)
+    supervisor._inbox = Inbox(threads, supervisor._refuse_happening)
+    supervisor._ensure_thread()
+    tellers = [threads.start(partial(tell, n), f"teller-{n}") for n in (0, 10, 20)]
+    threads.sleep(0)
+    supervisor.close()
+    for thread in (*tellers, *supervisor.threads()):
+        thread.join(10.0)
+
+    assert sorted([*decided, *refused]) == [*range(5), *range(10, 15), *range(20, 25)]
+    for first in (0, 10, 20):
+        own = [number for number in decided if first <= number < first + 5]
+        assert own == sorted(own)
