@@ -24,6 +24,7 @@ from kinesis.snapshots.canonical import canonical, count_odd_numbers
 from kinesis.snapshots.shapes import to_data
 from kinesis.web.problems import MEDIA_TYPE, document, title_of
 from kinesis.web.streams import TASK_KEY, EventStream, respond
+from kinesis.web.tags import json_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -119,7 +120,7 @@ def encode(value: object) -> bytes:
         TypeError: There is something in it that has no form in JSON.
     """
     if isinstance(value, Snapshot):
-        return value.to_json()
+        return json_of(value)
     content = msgspec.json.encode(value, enc_hook=_to_data)
     if b"null" in content and count_odd_numbers(value):
         return msgspec.json.encode(canonical(value), enc_hook=_to_data)
@@ -129,7 +130,7 @@ def encode(value: object) -> bytes:
 def _to_data(value: object) -> Any:
     """Return what stands for a value that msgspec does not know."""
     if isinstance(value, Snapshot):
-        return msgspec.Raw(value.to_json())
+        return msgspec.Raw(json_of(value))
     return to_data(value)
 
 

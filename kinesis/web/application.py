@@ -99,7 +99,7 @@ class Application:
         }
         self.sensitive = {"/-/threads"}
         self.pages["/-/openapi.json"] = OpenAPI(
-            root, self.extra, self.guard, self.pages, self.sensitive
+            root, self.extra, lambda: self.guard, self.pages, self.sensitive
         ).page
         self._now = root.services.threads.monotonic
 

@@ -4,25 +4,29 @@ Reading what clients send: JSON, checked before anything is made of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from kinesis.snapshots import MASK, Snapshot
+from kinesis.errors import InvalidStateError
+from kinesis.snapshots import MASK, Snapshot, StateCodec, check
+from kinesis.snapshots.kinds import pretty
 from kinesis.snapshots.reading import BAD, Fault, Reader
 from kinesis.snapshots.shapes import shape_of
 from kinesis.web.answers import JSON, Problem
+from kinesis.web.tags import json_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 MERGE_PATCH = "application/merge-patch+json"
 
-# What a representation shows besides the fields, and what of it must not differ.
-READ_ONLY = ("name", "path", "type", "stage", "state", "etag", "children")
-FIXED = ("name", "path", "type")
+# What is shown besides the fields, and may differ when it is sent back in a PUT.
+CHANGING = frozenset({"stage", "state", "etag", "children"})
+
+NO_STATE = "shows what is so, and is no state: nobody sets it"
 
 
 def read_json(environ: WSGIEnvironment, *, accept: Iterable[str] = (JSON,)) -> Any:
@@ -100,31 +104,35 @@ def _is_object(data: Any) -> bool:
 # -- the state ----------------------------------------------------------------------
 
 
-def replacement(data: Any, snapshot: Snapshot, secret: Iterable[str]) -> Any:
+def replacement(
+    data: Any, snapshot: Snapshot, secret: Collection[str], besides: Mapping[str, Any]
+) -> Any:
     """
     Return the fields that a PUT of *data* sets.
 
     What a GET has shown may be sent back as it was: what it shows besides the
-    fields is left out, and a masked secret is left as it is.
+    fields is left out, and so is a masked secret.
     """
     if not _is_object(data):
         return data
     fields = snapshot.fields()
-    shown = msgspec.json.decode(snapshot.to_json())
-    kept = {
+    shown = {**msgspec.json.decode(snapshot.to_json()), **besides}
+    return {
         key: value
         for key, value in data.items()
-        if key in fields
-        or key not in READ_ONLY
-        or (key in FIXED and value != shown.get(key))
+        if not (key in secret and value == MASK)
+        and (key in fields or not _is_known(key, value, shown))
     }
-    for name in secret:
-        if kept.get(name) == MASK:
-            kept[name] = fields[name]
-    return kept
 
 
-def merged_fields(data: Any, snapshot: Snapshot, secret: Iterable[str]) -> Any:
+def _is_known(key: str, value: Any, shown: Mapping[str, Any]) -> bool:
+    """Whether a GET shows that besides the fields, or may have shown it before."""
+    return key in CHANGING or (key in shown and value == shown[key])
+
+
+def merged_fields(
+    data: Any, snapshot: Snapshot, secret: Collection[str], besides: Mapping[str, Any]
+) -> Any:
     """
     Return the fields that a merge patch of *data* sets.
 
@@ -133,18 +141,43 @@ def merged_fields(data: Any, snapshot: Snapshot, secret: Iterable[str]) -> Any:
     if not _is_object(data):
         return data
     current = msgspec.json.decode(snapshot.content)
-    shown = msgspec.json.decode(snapshot.to_json())
-    hidden = {name for name in secret if data.get(name) == MASK}
-    same = {
-        key
-        for key in READ_ONLY
-        if key not in current and key in data and data[key] == shown.get(key)
-    }
+    shown = {**msgspec.json.decode(json_of(snapshot)), **besides}
     return {
         key: merge(current.get(key), value) if _is_object(value) else value
         for key, value in data.items()
-        if key not in hidden and key not in same
+        if not (key in secret and value == MASK)
+        and (key in current or key not in shown or value != shown[key])
     }
+
+
+def checked(
+    codec: StateCodec, values: Any, *, whole: bool, besides: Collection[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """
+    Return *values* as what the state of *codec*'s class holds, and every fault.
+
+    Args:
+        whole: Whether each field must be there; but never a secret, which who has
+            read all the others has not seen.
+        besides: What is shown and is no state.
+    """
+    faults = []
+    if _is_object(values):
+        odd = [key for key in values if key in besides and key not in codec.fields]
+        faults += [str(Fault((key,), NO_STATE)) for key in odd]
+        values = {key: value for key, value in values.items() if key not in odd}
+    typed: dict[str, Any] = {}
+    try:
+        typed = check(codec.cls, values, partial=True)
+    except InvalidStateError as error:
+        faults += error.faults
+    if whole and _is_object(values):
+        faults += [
+            str(Fault((name,), f"missing (expected {pretty(field.type)})"))
+            for name, field in codec.fields.items()
+            if name not in values and not field.secret
+        ]
+    return typed, faults
 
 
 def merge(target: Any, patch: Any) -> Any:

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 
 from kinesis.cells import Cell
 from kinesis.component import Component
-from kinesis.declared import field, private, setting
+from kinesis.declared import private, setting
 from kinesis.errors import StageError
 from kinesis.web.application import Application
+from kinesis.web.representation import Shows
 from kinesis.web.security import VARIABLE, Guard
 from kinesis.web.server import HTTPServer
 
@@ -21,7 +22,7 @@ NAME = "http"
 STOP_SHARE = 0.8  # of the stop deadline: for the answers in flight
 
 
-class HTTP(Component):
+class HTTP(Shows, Component):
     """
     Serves the tree that it is in over HTTP.
 
@@ -29,7 +30,7 @@ class HTTP(Component):
     else: so it is the first to start, and shows how the others come up, and the
     last to stop. It may be added by hand as well.
 
-    Its state is where it listens::
+    It has no state, but shows where it listens::
 
         GET /app/http  →  {…, "address": "http://127.0.0.1:8080"}
 
@@ -51,6 +52,7 @@ class HTTP(Component):
     """
 
     background: ClassVar[bool] = True
+    shown_types: ClassVar[Mapping[str, type]] = {"address": str}
 
     host: str = setting(default="127.0.0.1")
     port: int = setting(default=8080)
@@ -64,8 +66,6 @@ class HTTP(Component):
     max_body: int = setting(default=2**20)
     request_timeout: float = setting(default=20.0)
 
-    address: str = field(default="", persist=False)
-
     _app: Application | None = private(default=None)
     _server: HTTPServer | None = private(default=None)
 
@@ -76,6 +76,21 @@ class HTTP(Component):
             raise StageError(f"{self!r} is not in a runtime yet: it has no app.")
         return self._app
 
+    @property
+    def address(self) -> str:
+        """
+        Where it listens, or did last: ``http://127.0.0.1:8080``.
+
+        Empty before the first time. No state: setting it would not move the server.
+        """
+        server = self._server
+        return "" if server is None or not server.has_listened else server.address
+
+    def shown(self) -> Mapping[str, object]:
+        """Return where it listens now; an empty address if nowhere."""
+        running = self._server is not None and self._server.is_running
+        return {"address": self.address if running else ""}
+
     def attach(self, cell: Cell) -> None:
         """
         Make the application, for the tree that *cell* is in. Idempotent.
@@ -85,17 +100,22 @@ class HTTP(Component):
         """
         if self._app is not None:
             return
-        token = self.token or os.environ.get(VARIABLE)
-        guard = Guard.of(self.host, token, self.hosts)
+        guard = self._guard()
         root = cell
         while root.parent is not None:
             root = root.parent
         self._app = Application(root, guard=guard, carrier=cell)
 
+    def _guard(self) -> Guard:
+        """Return who lets requests pass, for the address that is asked for now."""
+        token = self.token or os.environ.get(VARIABLE)
+        return Guard.of(self.host, token, self.hosts)
+
     def init(self) -> None:
-        """Make the server."""
+        """Make the server; and the guard anew, should the settings have changed."""
         cell: Cell = self.ref._cell
         self.attach(cell)
+        self.app.guard = self._guard()
         self._server = HTTPServer(
             self.app,
             host=self.host,
@@ -121,8 +141,6 @@ class HTTP(Component):
         try:
             self.app.load = lambda: server.load
             doors.add(door)
-            with self.edit():
-                self.address = server.address
             self.stopping.wait()
         finally:
             doors.remove(door)

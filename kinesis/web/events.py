@@ -25,6 +25,7 @@ from kinesis.web.answers import Answer, Problem
 from kinesis.web.hub import Hub
 from kinesis.web.routes import descend, path_of
 from kinesis.web.streams import respond
+from kinesis.web.tags import json_of, tag_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -141,8 +142,8 @@ def data_of(change: Any) -> str:
         told["missing"] = change.count
     elif isinstance(change, ComponentChange):
         told |= {"sequence": change.sequence, "time": change.time}
-        told["previous"] = {"etag": change.previous.etag}
-        told["current"] = msgspec.Raw(change.current.to_json())
+        told["previous"] = {"etag": tag_of(change.previous)}
+        told["current"] = msgspec.Raw(json_of(change.current))
     else:
         told |= {"sequence": change.sequence, "time": change.time}
         told |= {"previous": change.previous.value, "current": change.current.value}

@@ -9,7 +9,7 @@ since a component may add a handler to itself at any time.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -46,7 +46,7 @@ class OpenAPI:
     Args:
         root: The tree that it serves.
         extra: Its routes that belong to no component.
-        guard: Says whether a token is needed.
+        guard: Returns who says whether a token is needed.
         pages: The runtime's own, by path; those that are there when asked.
         sensitive: The paths of those that need the token as well.
     """
@@ -55,7 +55,7 @@ class OpenAPI:
         self,
         root: Cell,
         extra: ExtraRoutes,
-        guard: Guard,
+        guard: Callable[[], Guard],
         pages: Collection[str],
         sensitive: Collection[str],
     ) -> None:
@@ -72,7 +72,7 @@ class OpenAPI:
             extra=self._extra.endpoints(),
             pages=self._pages,
             sensitive=self._sensitive,
-            secured=self._guard.token is not None,
+            secured=self._guard().token is not None,
         )
         return json_answer(made)
 

@@ -39,6 +39,7 @@ from kinesis.web.openapi_parts import (
     text_of,
 )
 from kinesis.web.openapi_schemas import Schema, Schemas
+from kinesis.web.representation import Shows
 
 MESSAGES = "messages"  # tags
 STEERING = "steering"
@@ -89,20 +90,18 @@ class Items:
             parameters=[parameter("IfNoneMatch")],
         )
         item = {"get": read, "head": bodiless(read), "options": options(tag)}
-        item |= self._changes(cls, tag, fields, is_container=issubclass(cls, Container))
+        item |= self._changes(cls, tag, fields)
         item["delete"] = self._removal(tag)
         return item
 
-    def _changes(
-        self, cls: type, tag: str, fields: list[FieldInfo], *, is_container: bool
-    ) -> Part:
+    def _changes(self, cls: type, tag: str, fields: list[FieldInfo]) -> Part:
         """Return PUT and PATCH."""
-        whole = self._body(fields, is_container=is_container, patch=False)
-        part = self._body(fields, is_container=is_container, patch=True)
+        whole = self._body(fields, patch=False)
+        part = self._body(fields, patch=True)
         replacement = self.schemas.add(f"{tag}Put", whole, module=cls.__module__)
         patch = self.schemas.add(f"{tag}Patch", part, module=cls.__module__)
         # A change answers without what a listing of children adds.
-        state = self._representation(cls, fields, is_container=False)
+        state = self._representation(cls, fields, besides=False)
         responses = {
             "200": answer("The state after it.", json_content(state), ["ETag"]),
             **errors((*self.change, 409, 412, 415, 422, 428, 504)),
@@ -143,9 +142,9 @@ class Items:
         )
 
     def _representation(
-        self, cls: type, fields: list[FieldInfo], *, is_container: bool | None = None
+        self, cls: type, fields: list[FieldInfo], *, besides: bool = True
     ) -> Schema:
-        """Return the schema of what a GET shows."""
+        """Return the schema of what a GET shows; perhaps of the state alone."""
         properties: dict[str, Schema] = {
             "name": {"type": "string"},
             "path": {"type": "string"},
@@ -157,17 +156,19 @@ class Items:
         for field in fields:
             schema = self.schemas.as_shown(self.schemas.of(field.type))
             properties[field.name] = _masked() if field.secret else schema
-        if is_container if is_container is not None else issubclass(cls, Container):
+        if besides and issubclass(cls, Shows):
+            for name, kind in cls.shown_types.items():
+                properties[name] = self.schemas.of(kind)
+        if besides and issubclass(cls, Container):
             properties["children"] = {"type": "array", "items": LINE}
         return object_schema(properties)
 
-    def _body(
-        self, fields: list[FieldInfo], *, is_container: bool, patch: bool
-    ) -> Schema:
+    def _body(self, fields: list[FieldInfo], *, patch: bool) -> Schema:
         """
         Return the schema of what a PUT or PATCH takes.
 
-        What a GET shows besides the fields may be sent back with them.
+        What a GET shows besides the fields may be sent back with them. No secret is
+        demanded: who has read all the others has not seen it.
         """
         properties: dict[str, Schema] = {}
         for field in fields:
@@ -177,7 +178,7 @@ class Items:
             if field.secret:
                 schema = {"anyOf": [_masked(), schema]}
             properties[field.name] = schema
-        required = [] if patch else list(properties)
+        required = [] if patch else [each.name for each in fields if not each.secret]
         body: Schema = {
             "type": "object",
             "properties": properties,

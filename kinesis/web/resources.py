@@ -5,23 +5,22 @@ Components as resources: looked at, changed, sent messages, stopped and removed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import msgspec
 
 from kinesis.cells import Cell
 from kinesis.container import ref_of
-from kinesis.errors import ETagMismatchError, InvalidStateError, StageError
+from kinesis.errors import ETagMismatchError, StageError
 from kinesis.errors import WaitTimeoutError as TooLate
 from kinesis.handlers import Update
-from kinesis.snapshots import Snapshot, check, codec_of
+from kinesis.snapshots import codec_of
 from kinesis.stages import Stage
 from kinesis.supervision import Wish
 from kinesis.web.answers import JSON, Answer, Problem, encode, json_answer
 from kinesis.web.bodies import (
     MERGE_PATCH,
+    checked,
     invalid,
     merged_fields,
     read_json,
@@ -30,7 +29,14 @@ from kinesis.web.bodies import (
 )
 from kinesis.web.calls import GONE
 from kinesis.web.conditions import is_unchanged, may_change, mismatch
-from kinesis.web.routes import children_of, path_of
+from kinesis.web.representation import (
+    LOOK_TIMEOUT,
+    line_of,
+    represent,
+    shown_besides,
+)
+from kinesis.web.routes import path_of
+from kinesis.web.tags import json_of, tag_for, tag_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -38,7 +44,6 @@ if TYPE_CHECKING:
     from kinesis.handlers import Handlers
     from kinesis.serving import Serving
 
-LOOK_TIMEOUT = 5.0  # seconds that the first look waits for a running handler
 SEND_TIMEOUT = 5.0  # seconds for a message and its handler
 STEER_TIMEOUT = 20.0  # seconds for a stop, start, restart or removal
 
@@ -96,20 +101,20 @@ class Resource:
         cell = self.cell
         data = read_json(self.environ, accept=accept)
         snapshot = ref_of(cell).snapshot(LOOK_TIMEOUT)
-        etag = may_change(self.environ.get("HTTP_IF_MATCH"), snapshot.etag)
-        cls = type(cell.component)
-        values = read(data, snapshot, codec_of(cls).secret)
-        try:
-            checked = check(cls, values, partial=not whole, path=cell.path)
-        except InvalidStateError as error:
+        seen = may_change(self.environ.get("HTTP_IF_MATCH"), tag_of(snapshot))
+        besides = shown_besides(cell)
+        codec = codec_of(type(cell.component))
+        values = read(data, snapshot, codec.secret, besides)
+        values, faults = checked(codec, values, whole=whole, besides=besides)
+        if faults:
             detail = f"these values do not fit '{cell.path}'. Nothing was changed."
-            raise invalid(detail, error.faults) from error
+            raise invalid(detail, faults)
         self._check_up()
         try:
-            after: Any = self._deliver(Update(checked, etag))
+            after: Any = self._deliver(Update(values, seen and snapshot.etag))
         except ETagMismatchError as error:
-            raise mismatch(error.current) from error
-        return json_answer(after.to_json(), headers=[("ETag", f'"{after.etag}"')])
+            raise mismatch(tag_for(codec, error.current)) from error
+        return json_answer(json_of(after), headers=[("ETag", f'"{tag_of(after)}"')])
 
     def _check_up(self) -> None:
         """Refuse what nobody serves any more."""
@@ -190,16 +195,16 @@ class Resource:
         self._check_steering(wish)
         if wish is Wish.REMOVE and "HTTP_IF_MATCH" in self.environ:
             snapshot = ref_of(cell).snapshot(LOOK_TIMEOUT)
-            may_change(self.environ["HTTP_IF_MATCH"], snapshot.etag)
+            may_change(self.environ["HTTP_IF_MATCH"], tag_of(snapshot))
         try:
             ref_of(cell)._ask(wish, STEER_TIMEOUT)
         except TooLate:
-            return json_answer({**_line(cell), "asked": wish.value}, 202)
+            return json_answer({**line_of(cell), "asked": wish.value}, 202)
         except StageError as error:
             raise Problem(409, error.message) from error
         if wish is Wish.REMOVE:
             return Answer(204)
-        return json_answer({**_line(cell), "asked": wish.value})
+        return json_answer({**line_of(cell), "asked": wish.value})
 
     def _check_steering(self, wish: Wish) -> None:
         """Refuse what could only be waited for in vain."""
@@ -250,42 +255,3 @@ def message_types(cell: Cell) -> Mapping[str, type]:
     for kind in handlers.types:
         known.setdefault(kind.__name__, kind)
     return known
-
-
-# -- representations -------------------------------------------------------------
-
-
-def represent(cell: Cell) -> tuple[Snapshot, str, Callable[[], bytes]]:
-    """
-    Return the snapshot of a component, its entity tag, and what makes its JSON.
-
-    Raises:
-        WaitTimeoutError: It is the first look, and a handler runs for longer.
-    """
-    serving = cell.serving
-    if serving is not None:
-        snapshot = serving.snapshot(LOOK_TIMEOUT)
-    else:
-        snapshot = ref_of(cell).snapshot(LOOK_TIMEOUT)
-    etag = snapshot.etag
-    if snapshot.stage is not Stage.STARTED:
-        etag = f"{etag}-{snapshot.stage.value.lower()}"
-    if cell.supervisor is None:
-        return snapshot, etag, snapshot.to_json
-    children = msgspec.json.encode([_line(child) for child in children_of(cell)])
-    seen = blake2b(children, digest_size=8).hexdigest()
-
-    def body() -> bytes:
-        return snapshot.to_json()[:-1] + b',"children":' + children + b"}"
-
-    return snapshot, f"{etag}-{seen}", body
-
-
-def _line(cell: Cell) -> dict[str, str]:
-    """Return what a listing says of a component."""
-    return {
-        "name": cell.name,
-        "href": path_of(cell),
-        "type": type(cell.component).__name__,
-        "stage": cell.stage.value,
-    }

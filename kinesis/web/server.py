@@ -120,6 +120,16 @@ class HTTPServer:
         return f"{scheme}://{host}:{self.port}"
 
     @property
+    def has_listened(self) -> bool:
+        """Whether `port` is one that it listens on, or did."""
+        return self._port is not None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it listens now."""
+        return self._running is not None
+
+    @property
     def load(self) -> Load:
         """What it is doing now; all zero when it is not running."""
         running = self._running

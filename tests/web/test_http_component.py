@@ -21,7 +21,13 @@ import pytest
 from werkzeug import Request
 
 from kinesis import Component, Container, Runtime, Stage, field, handles
-from kinesis.errors import ActivationError, ListenError, StageError
+from kinesis.errors import (
+    ActivationError,
+    InvalidStateError,
+    ListenError,
+    StageError,
+    TokenMissingError,
+)
 from kinesis.web.answers import Problem
 from kinesis.web.component import HTTP, component_for
 from tests.web.serving import eventually
@@ -103,7 +109,7 @@ def browser(app: Runtime) -> Iterator[Browser]:
 class TestTheComponent:
     def test_it_is_the_first_up_and_tells_its_port(self, app, browser):
         """
-        By itself, by its state, and in the order.
+        By itself, by what it shows, and in the order.
         """
         assert [child.name for child in app] == ["http", "stock"]
         shown = json.loads(browser.ask("/app/http")[2])
@@ -178,6 +184,70 @@ class TestTheComponent:
             assert status == 500, value
             assert "X-Evil" not in headers
 
+    def test_where_it_listens_is_nobodys_to_set(self, app, browser):
+        """
+        Nothing of it is, neither over HTTP nor by its ref: that would lie, or go
+        around the token that other addresses need. Each fault is named.
+        """
+        _, headers, body = browser.ask("/app/http")
+        shown = json.loads(body)
+        headers = {"If-Match": headers["ETag"], "Content-Type": "application/json"}
+        wanted = {"address": "http://10.0.0.1:80", "host": "0.0.0.0", "token": "x"}
+        for method in ("PATCH", "PUT"):
+            status, _, body = browser.ask(
+                "/app/http", method, body=json.dumps(wanted), headers=headers
+            )
+            faults = json.loads(body)["faults"]
+
+            assert status == 422
+            assert [fault.partition(":")[0] for fault in faults] == [*wanted]
+            assert faults[0].endswith("is no state: nobody sets it")
+
+        with pytest.raises(InvalidStateError, match="address"):
+            app["http"].update({"address": "http://10.0.0.1:80"})
+        for method in ("PATCH", "PUT"):  # as shown, it is no change
+            status, _, body = browser.ask(
+                "/app/http", method, body=json.dumps(shown), headers=headers
+            )
+
+            assert status == 200
+        assert json.loads(browser.ask("/app/http")[2])["address"] == shown["address"]
+
+    def test_it_shows_no_address_while_it_listens_nowhere(self, app, browser):
+        """
+        Another server of the same program, stopped; its tag tells the difference.
+        """
+        other = app.add(HTTP(name="other", port=0))
+        _, headers, body = browser.ask("/app/other")
+
+        assert json.loads(body)["address"].startswith("http://127.0.0.1:")
+
+        other.stop()
+        other.wait_stopped(PATIENCE)
+        status, later, body = browser.ask(
+            "/app/other", headers={"If-None-Match": headers["ETag"]}
+        )
+
+        assert status == 200
+        assert later["ETag"] != headers["ETag"]
+        assert json.loads(body)["address"] == ""
+
+    def test_another_host_at_a_restart_needs_a_token_too(self, app, browser):
+        """
+        The settings are the program's own, but the rule is the same for them.
+        """
+        assert browser.ask(STOCK)[0] == 200
+
+        app.http.host = "0.0.0.0"
+        with pytest.raises(TokenMissingError):
+            app.http.init()  # as the next run begins
+
+        app.http.token = "correct-horse"
+        app.http.init()
+
+        assert not app.http.app.guard.loopback
+        assert browser.ask(f"{STOCK}/-/stop", "POST")[0] == 401
+
     def test_it_may_be_stopped_and_started_like_any_other(self, app, browser):
         """
         But not through itself. Afterwards it serves again, at a port of its own.
@@ -216,10 +286,10 @@ class TestTheComponent:
         with Runtime("app", [Stock(name="stock")]) as runtime:
             with pytest.raises(StageError, match="serves no HTTP"):
                 runtime.http  # noqa: B018
-            ref = runtime.add(
-                Container(name="edge", components=[HTTP(name="web", port=0)])
-            )
-            address = ref["web"].snapshot().address
+            web = HTTP(name="web", port=0)
+            assert web.address == ""
+            runtime.add(Container(name="edge", components=[web]))
+            address = web.address
             connection = http.client.HTTPConnection(address.removeprefix("http://"))
             connection.request("GET", "/app/edge/web")
             shown = json.loads(connection.getresponse().read())

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
 import attrs
 import pytest
+from werkzeug import Request
 from werkzeug.test import Client
 
 from kinesis import Component, Runtime, Stage, field
 from kinesis.web.answers import Problem
 from kinesis.web.application import Application
+from kinesis.web.events import data_of
 from kinesis.web.resources import Resource, is_removed
-from tests.web.shop import PATIENCE, Stock, Wait, World, world
+from tests.web.shop import PATIENCE, Deposit, Stock, Wait, World, world
 
 STOCK = "/app/shop/stock"
 JSON = "application/json"
@@ -64,14 +68,22 @@ class TestLooking:
         """
         It is what `update` takes, and changes with the content alone.
         """
-        before = shop.etag()
 
-        assert before == f'"{shop.runtime[STOCK].snapshot().etag}"'
-        assert shop.etag() == before
+        class Open(Component):
+            count: int = field(default=0)
 
-        shop.runtime[STOCK].update({"count": 1})
+            def report(self, request: Request) -> str:
+                return "a route, so it stays"
 
-        assert shop.etag() != before
+        ref = shop.runtime.add(Open(name="open"))
+        before = shop.etag("/app/open")
+
+        assert before == f'"{ref.snapshot().etag}"'
+        assert shop.etag("/app/open") == before
+
+        ref.update({"count": 1}, etag=before.strip('"'))
+
+        assert shop.etag("/app/open") != before
 
     @pytest.mark.parametrize(
         "form", ["{}", "W/{}", '"x", {}', '"a,b" , W/{}', "*", ' "x",{} ']
@@ -248,13 +260,109 @@ class TestLooking:
         """
         503 with Retry-After, in bounded time.
         """
-        monkeypatch.setattr("kinesis.web.resources.LOOK_TIMEOUT", 0.05)
+        monkeypatch.setattr("kinesis.web.representation.LOOK_TIMEOUT", 0.05)
         shop.runtime[STOCK].post(Wait())
         assert shop.stock._entered.acquire(timeout=PATIENCE)
         response = shop.ask(STOCK)
 
         assert response.status_code == 503
         assert response.headers["Retry-After"] == "1"
+
+
+class TestTagsOfSecrets:
+    def test_they_confirm_no_guess(self, shop):
+        """
+        Whoever knows all but the secret cannot compute the tag from a guess.
+        """
+        shown = shop.ask(STOCK)
+        true = shop.runtime[STOCK].snapshot()
+
+        assert true.etag not in shown.headers["ETag"]
+        assert true.etag not in shown.text
+        assert shown.json["etag"] == shown.headers["ETag"].strip('"')
+
+    def test_neither_do_events_replies_and_routes(self, shop):
+        """
+        Snapshots have a tag wherever they are shown.
+        """
+        shop.app.add_route("/snap", lambda request: shop.runtime[STOCK].snapshot())
+        shop.app.add_route("/in", lambda request: {"s": shop.runtime[STOCK].snapshot()})
+        before = shop.runtime[STOCK].snapshot()
+        tag = shop.etag().strip('"')
+
+        assert shop.ask("/snap").json["etag"] == tag
+        assert shop.ask("/in").json["s"]["etag"] == tag
+
+        with shop.runtime[STOCK].subscribe() as changes:
+            shop.runtime[STOCK].send(Deposit(1))
+            told = json.loads(data_of(next(iter(changes))))
+
+        assert before.etag != told["previous"]["etag"] == tag
+        assert told["current"]["etag"] == shop.etag().strip('"')
+
+    def test_they_are_the_same_for_the_same_state(self, shop):
+        """
+        And another one for another secret: a change of it is not overwritten.
+        """
+        first = shop.etag()
+        shop.stock.pin = "1"
+        shop.runtime[STOCK].send(Deposit(0))
+        second = shop.etag()
+        shop.stock.pin = "4711"
+        shop.runtime[STOCK].send(Deposit(0))
+
+        assert first == shop.etag() != second
+
+    def test_a_process_has_its_own(self):
+        """
+        Without secrets the tag is the ETag of the state, in every process.
+        """
+        program = (
+            "from kinesis import Component, Runtime, field\n"
+            "from kinesis.web.tags import tag_of\n"
+            "class Open(Component):\n"
+            "    pin: str = field(default='4711')\n"
+            "class Closed(Component):\n"
+            "    pin: str = field(default='4711', secret=True)\n"
+            "with Runtime('app', [Open(name='o'), Closed(name='c')]) as r:\n"
+            "    print(tag_of(r['o'].snapshot()), tag_of(r['c'].snapshot()))\n"
+        )
+        said = [
+            subprocess.run(
+                [sys.executable, "-c", program],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            ).stdout.split()
+            for _ in range(2)
+        ]
+
+        assert said[0][0] == said[1][0]
+        assert len({said[0][0], said[0][1], said[1][1]}) == 3
+
+    def test_a_mismatch_while_the_change_is_on_its_way_tells_the_tag(
+        self, shop, monkeypatch
+    ):
+        """
+        Not the ETag that the state is known by inside.
+        """
+        deliver = Resource._deliver
+
+        def changed_meanwhile(resource, message):
+            with shop.stock.edit():
+                shop.stock.count += 1
+            return deliver(resource, message)
+
+        etag = shop.etag()
+        monkeypatch.setattr(Resource, "_deliver", changed_meanwhile)
+        response = shop.ask(
+            STOCK, "PATCH", json={"count": 7}, headers={"If-Match": etag}
+        )
+
+        assert response.status_code == 412
+        assert shop.stock.count == 1
+        assert response.headers["ETag"] == shop.etag()
 
 
 class TestChanging:
@@ -427,6 +535,83 @@ class TestChanging:
         """
         assert self.patch(shop, {"pin": "***", "count": 2}).status_code == 200
         assert (shop.stock.pin, shop.stock.count) == ("4711", 2)
+
+    def test_a_put_without_the_secret_leaves_it(self, shop):
+        """
+        It is not demanded of who cannot read it; all else is.
+        """
+        shown = shop.ask(STOCK)
+        values = {key: shown.json[key] for key in shown.json if key != "pin"}
+        headers = {"If-Match": shown.headers["ETag"]}
+        response = shop.ask(STOCK, "PUT", json=values, headers=headers)
+
+        assert response.status_code == 200
+        assert shop.stock.pin == "4711"
+
+        del values["count"]
+        faults = problem_of(shop.ask(STOCK, "PUT", json=values, headers=headers))
+
+        assert faults["faults"] == ["count: missing (expected int)"]
+
+    def test_a_masked_secret_stays_what_it_is_by_then(self, shop, monkeypatch):
+        """
+        Not what it was when the request was looked at: none is set at all.
+        """
+        deliver = Resource._deliver
+
+        def rotated_meanwhile(resource, message):
+            with shop.stock.edit():
+                shop.stock.pin = "9999"
+            return deliver(resource, message)
+
+        monkeypatch.setattr(Resource, "_deliver", rotated_meanwhile)
+        shown = shop.ask(STOCK).json
+        response = shop.ask(STOCK, "PUT", json=shown, headers={"If-Match": "*"})
+
+        assert response.status_code == 200
+        assert shop.stock.pin == "9999"
+
+    def test_a_put_sets_a_secret(self, shop):
+        """
+        Who may change a component may; nobody reads it.
+        """
+        shown = shop.ask(STOCK)
+        response = shop.ask(
+            STOCK,
+            "PUT",
+            json={**shown.json, "pin": "0815"},
+            headers={"If-Match": shown.headers["ETag"]},
+        )
+
+        assert response.status_code == 200
+        assert response.json["pin"] == "***"
+        assert shop.stock.pin == "0815"
+
+    def test_a_secret_that_is_sent_is_said_nowhere(self, shop, caplog):
+        """
+        Not in answers or events, nor in the log, whether it is taken or not.
+        """
+        caplog.set_level(logging.DEBUG)
+        bodies = []
+        for pin in ("correct-horse", ["correct-horse"], {"correct": "correct-horse"}):
+            for method in ("PATCH", "PUT"):
+                shown = shop.ask(STOCK)
+                headers = {"If-Match": shown.headers["ETag"]}
+                values = {**shown.json, "pin": pin}
+                answer = shop.ask(STOCK, method, json=values, headers=headers)
+                bodies += [answer.data, str(answer.headers).encode()]
+        raw = b'{"pin": "correct-horse"'
+        headers = {"If-Match": "*", "Content-Type": JSON}
+        bodies.append(shop.ask(STOCK, "PATCH", data=raw, headers=headers).data)
+        with shop.runtime[STOCK].subscribe() as changes:
+            self.patch(shop, {"pin": "correct-horse"})
+            self.patch(shop, {"pin": "wrong-horse"})
+            bodies.append(data_of(next(iter(changes))).encode())
+        self.patch(shop, {"pin": "correct-horse"})
+
+        assert shop.stock.pin == "correct-horse"
+        assert not any(b"horse" in body for body in bodies)
+        assert "horse" not in caplog.text
 
     def test_read_only_keys_may_not_be_changed(self, shop):
         """
