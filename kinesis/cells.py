@@ -20,7 +20,7 @@ from kinesis.errors import ComponentStoppedError, WaitTimeoutError, describe
 from kinesis.futures import Future
 from kinesis.restarts import Override
 from kinesis.services import Services, report
-from kinesis.stages import Outcome, Stage
+from kinesis.stages import ACTIVE, Outcome, Stage
 from kinesis.traces import TRACE
 
 if TYPE_CHECKING:
@@ -256,14 +256,16 @@ class Cell:
     def enter(self, stage: Stage) -> None:
         """Publish a new stage, and let those go who wait for it."""
         previous, self.stage = self.stage, stage
-        self.began = self.services.threads.monotonic()
-        self._log_stage(previous, stage, self.began)
+        self.began = now = self.services.threads.monotonic()
+        if stage in _NOTED or previous is Stage.SUBMITTED:
+            self._log_stage(previous, stage, now)
         if self.serving is not None:
             feed = self.serving.publishing.feed
             feed.stage_changed(previous, stage)
-            if previous.state is not stage.state:
+            if (previous in ACTIVE) is not (stage in ACTIVE):
                 feed.state_changed(previous.state, stage.state)
-        self._let_go()
+        if self._waiters:
+            self._let_go()
 
     def abandon(self) -> None:
         """The runtime ends without it: answer all who wait for it."""
@@ -274,8 +276,6 @@ class Cell:
 
     def _let_go(self) -> None:
         """End the waits that are over."""
-        if not self._waiters:
-            return
         with self._lock:
             waits = [(entry, self._over_at(entry[0])) for entry in self._waiters]
             self._waiters = tuple(entry for entry, reached in waits if reached is None)
@@ -403,6 +403,7 @@ _WAY_UP = frozenset(
     {Stage.PREINITIALIZING, Stage.INITIALIZING, Stage.STARTING, Stage.SUBMITTED}
 )
 _GOING = frozenset({Stage.STOPPING, Stage.ABORTING})
+_NOTED = _GOING | {Stage.STARTED, Stage.RESTARTING, Stage.STOPPED, Stage.TORN_DOWN}
 _CALM = frozenset({Stage.STARTED, Stage.STOPPED, Stage.TORN_DOWN})
 
 

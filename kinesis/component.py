@@ -12,7 +12,9 @@ import logging
 from collections.abc import Callable, MutableMapping
 from contextlib import AbstractContextManager
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from weakref import WeakKeyDictionary
 
 from kinesis.concurrency import Event
 from kinesis.declared import Declared, setting
@@ -265,6 +267,10 @@ def check_settings(component: Component, path: str) -> None:
     Raises:
         DeclarationError: The first of them, with what it may be.
     """
+    cls = type(component)
+    settings = _settings_of(component)
+    if _checked.get(cls) == settings:  # as they nearly always are
+        return
     for name, choices in _CHOICES.items():
         value = getattr(component, name)
         if value not in choices:
@@ -279,7 +285,21 @@ def check_settings(component: Component, path: str) -> None:
     policy: object = component.restart
     if not isinstance(policy, Restart):
         raise _wrong(path, "restart", policy, "a Restart(...)")
+    _checked[cls] = settings
 
+
+_settings_of = attrgetter(
+    "overflow",
+    "on_stop",
+    "dispatch",
+    "start_deadline",
+    "stop_deadline",
+    "stall_after",
+    "mailbox_bound",
+    "restart",
+)
+_checked: WeakKeyDictionary[type, tuple[object, ...]] = WeakKeyDictionary()
+"""By class, the settings that were found to be good last."""
 
 _CHOICES = {
     "overflow": ("refuse", "wait", "drop-oldest"),

@@ -25,15 +25,14 @@ class Future(Generic[T]):
     Thread safety: any thread may call any method.
     """
 
-    __slots__ = ("_callbacks", "_claim", "_error", "_gate", "_mutex", "_value", "_what")
+    __slots__ = ("_callbacks", "_error", "_gate", "_mutex", "_value", "_what")
 
     def __init__(self, threads: Threads, what: str = "the result") -> None:
         self._what = what
         self._gate = threads.lock()
         self._gate.acquire()
         self._mutex = threads.lock()
-        self._claim = [True]
-        self._callbacks: list[Callable[[Future[T]], object]] | None = []
+        self._callbacks: tuple[Callable[[Future[T]], object], ...] | None = ()
         self._value: T | None = None
         self._error: BaseException | None = None
 
@@ -83,7 +82,7 @@ class Future(Generic[T]):
         """
         with self._mutex:
             if self._callbacks is not None:
-                self._callbacks.append(callback)
+                self._callbacks += (callback,)
                 return
         callback(self)
 
@@ -97,18 +96,18 @@ class Future(Generic[T]):
 
     def _set(self, value: T | None, error: BaseException | None) -> bool:
         """Keep the first result, open the gate, tell who asked to be told."""
-        try:
-            self._claim.pop()
-        except IndexError:
-            return False
-        self._value, self._error = value, error
         with self._mutex:
-            callbacks, self._callbacks = self._callbacks, None
+            callbacks = self._callbacks
+            if callbacks is None:
+                return False
+            self._value, self._error = value, error
+            self._callbacks = None
         self._gate.release()
-        self._call(callbacks or [])
+        if callbacks:
+            self._call(callbacks)
         return True
 
-    def _call(self, callbacks: list[Callable[[Future[T]], object]]) -> None:
+    def _call(self, callbacks: tuple[Callable[[Future[T]], object], ...]) -> None:
         """Call all of them, whatever one raises."""
         first: BaseException | None = None
         for callback in callbacks:

@@ -52,7 +52,7 @@ class Stage(enum.Enum):
     @property
     def state(self) -> State:
         """ACTIVE from INITIALIZED to STARTED, else INACTIVE."""
-        return State.ACTIVE if self in _ACTIVE else State.INACTIVE
+        return State.ACTIVE if self in ACTIVE else State.INACTIVE
 
 
 class State(enum.Enum):
@@ -67,7 +67,7 @@ class State(enum.Enum):
     __str__ = __repr__
 
 
-_ACTIVE = frozenset({Stage.INITIALIZED, Stage.STARTING, Stage.STARTED})
+ACTIVE: Final = frozenset({Stage.INITIALIZED, Stage.STARTING, Stage.STARTED})
 
 
 class Event(enum.Enum):
@@ -120,46 +120,48 @@ class Outcome:
 
 _S, _E = Stage, Event
 
-TABLE: Final[Mapping[tuple[Stage, Event], Stage]] = MappingProxyType(
-    {
-        # the way up
-        (_S.SUBMITTED, _E.ACTIVATE): _S.PREINITIALIZING,
-        (_S.PREINITIALIZING, _E.DONE): _S.PREINITIALIZED,
-        (_S.PREINITIALIZED, _E.NEXT): _S.INITIALIZING,
-        (_S.INITIALIZING, _E.DONE): _S.INITIALIZED,
-        (_S.INITIALIZED, _E.NEXT): _S.STARTING,
-        (_S.STARTING, _E.DONE): _S.STARTED,
-        (_S.STARTING, _E.READY): _S.STARTED,
-        # the way down
-        (_S.STARTING, _E.STOP): _S.STOPPING,
-        (_S.STARTED, _E.STOP): _S.STOPPING,
-        (_S.RESTARTING, _E.STOP): _S.STOPPING,
-        (_S.STOPPING, _E.DONE): _S.STOPPED,
-        (_S.STOPPED, _E.TEAR_DOWN): _S.TEARING_DOWN,
-        (_S.TEARING_DOWN, _E.DONE): _S.TORN_DOWN,
-        (_S.TEARING_DOWN, _E.FAILED): _S.TORN_DOWN,
-        # once more
-        (_S.STARTING, _E.RESTART): _S.RESTARTING,
-        (_S.STARTED, _E.RESTART): _S.RESTARTING,
-        (_S.RESTARTING, _E.START): _S.STARTING,
-        (_S.STOPPED, _E.START): _S.STARTING,
-        # stopped before there was anything to stop
-        (_S.SUBMITTED, _E.STOP): _S.TORN_DOWN,
-        (_S.PREINITIALIZING, _E.STOP): _S.ABORTING,
-        (_S.PREINITIALIZED, _E.STOP): _S.ABORTING,
-        (_S.INITIALIZING, _E.STOP): _S.ABORTING,
-        (_S.INITIALIZED, _E.STOP): _S.ABORTING,
-        # what failed
-        (_S.SUBMITTED, _E.FAILED): _S.TORN_DOWN,
-        (_S.PREINITIALIZING, _E.FAILED): _S.ABORTING,
-        (_S.INITIALIZING, _E.FAILED): _S.ABORTING,
-        (_S.STARTING, _E.FAILED): _S.ABORTING,
-        (_S.STARTED, _E.FAILED): _S.ABORTING,
-        (_S.RESTARTING, _E.FAILED): _S.ABORTING,
-        (_S.STOPPING, _E.FAILED): _S.ABORTING,
-        (_S.ABORTING, _E.TEAR_DOWN): _S.TEARING_DOWN,
-    }
-)
+_TABLE: Final[Mapping[tuple[Stage, Event], Stage]] = {
+    # the way up
+    (_S.SUBMITTED, _E.ACTIVATE): _S.PREINITIALIZING,
+    (_S.PREINITIALIZING, _E.DONE): _S.PREINITIALIZED,
+    (_S.PREINITIALIZED, _E.NEXT): _S.INITIALIZING,
+    (_S.INITIALIZING, _E.DONE): _S.INITIALIZED,
+    (_S.INITIALIZED, _E.NEXT): _S.STARTING,
+    (_S.STARTING, _E.DONE): _S.STARTED,
+    (_S.STARTING, _E.READY): _S.STARTED,
+    # the way down
+    (_S.STARTING, _E.STOP): _S.STOPPING,
+    (_S.STARTED, _E.STOP): _S.STOPPING,
+    (_S.RESTARTING, _E.STOP): _S.STOPPING,
+    (_S.STOPPING, _E.DONE): _S.STOPPED,
+    (_S.STOPPED, _E.TEAR_DOWN): _S.TEARING_DOWN,
+    (_S.TEARING_DOWN, _E.DONE): _S.TORN_DOWN,
+    (_S.TEARING_DOWN, _E.FAILED): _S.TORN_DOWN,
+    # once more
+    (_S.STARTING, _E.RESTART): _S.RESTARTING,
+    (_S.STARTED, _E.RESTART): _S.RESTARTING,
+    (_S.RESTARTING, _E.START): _S.STARTING,
+    (_S.STOPPED, _E.START): _S.STARTING,
+    # stopped before there was anything to stop
+    (_S.SUBMITTED, _E.STOP): _S.TORN_DOWN,
+    (_S.PREINITIALIZING, _E.STOP): _S.ABORTING,
+    (_S.PREINITIALIZED, _E.STOP): _S.ABORTING,
+    (_S.INITIALIZING, _E.STOP): _S.ABORTING,
+    (_S.INITIALIZED, _E.STOP): _S.ABORTING,
+    # what failed
+    (_S.SUBMITTED, _E.FAILED): _S.TORN_DOWN,
+    (_S.PREINITIALIZING, _E.FAILED): _S.ABORTING,
+    (_S.INITIALIZING, _E.FAILED): _S.ABORTING,
+    (_S.STARTING, _E.FAILED): _S.ABORTING,
+    (_S.STARTED, _E.FAILED): _S.ABORTING,
+    (_S.RESTARTING, _E.FAILED): _S.ABORTING,
+    (_S.STOPPING, _E.FAILED): _S.ABORTING,
+    (_S.ABORTING, _E.TEAR_DOWN): _S.TEARING_DOWN,
+}
+
+TABLE: Final = MappingProxyType(_TABLE)
+"""By stage and event, the stage that follows."""
+
 
 HOOKS: Final[Mapping[Stage, tuple[str, ...]]] = MappingProxyType(
     {
@@ -187,7 +189,7 @@ def advance(stage: Stage, event: Event, path: str = "") -> Stage:
         StageError: *stage* does not accept *event*.
     """
     try:
-        return TABLE[stage, event]
+        return _TABLE[stage, event]
     except KeyError:
         accepted = ", ".join(map(str, accepts(stage))) or "nothing: its life is over"
         raise StageError(

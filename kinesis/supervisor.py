@@ -188,7 +188,7 @@ class Supervisor:
                 return False
             taken = newcomer.name in self.books.children
             if not taken:
-                self.books.register(newcomer).until_up.append(answer)
+                self.books.register(newcomer).until_up = (answer,)
         if taken:
             self._refuse(answer, taken_error(self.cell.path, newcomer))
         return True
@@ -240,7 +240,7 @@ class Supervisor:
         for child in self.books.in_order():
             for reply in child.until_up:
                 reply.reject(stopping_error(self.cell.path))
-            child.until_up.clear()
+            child.until_up = ()
 
     def _refuse_happening(self, left: Happening) -> None:
         """Answer a request that nobody will decide."""

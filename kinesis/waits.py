@@ -20,8 +20,9 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Hashable, Iterator
+from contextlib import AbstractContextManager
 
-from kinesis.concurrency import Threads
+from kinesis.concurrency import Lock, Threads
 from kinesis.errors import WouldDeadlockError
 
 __all__ = ["Edges", "WaitGraph"]
@@ -103,11 +104,12 @@ class WaitGraph:
     as the graph is walked, never while anybody waits.
     """
 
-    __slots__ = ("_edges", "_lock")
+    __slots__ = ("_edges", "_lent", "_lock")
 
     def __init__(self, threads: Threads) -> None:
         self._lock = threads.lock()
         self._edges = Edges()
+        self._lent = _Lent(self._lock, self._edges)
 
     def add(self, waiter: Hashable, target: Hashable) -> None:
         """Note a wait; see `Edges.add`. Pair it with `remove`, or use `edge`."""
@@ -138,8 +140,7 @@ class WaitGraph:
         with self._lock:
             return self._edges.reaches(start, goal)
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[Edges]:
+    def locked(self) -> AbstractContextManager[Edges]:
         """
         Hold the lock for the block and lend the `Edges`: look, then add, as one.
 
@@ -147,13 +148,29 @@ class WaitGraph:
         lent `Edges` may be used inside: the graph's own methods would wait for
         the lock that this thread holds.
         """
-        with self._lock:
-            yield self._edges
+        return self._lent
 
     def __len__(self) -> int:
         """Return how many waits are noted now."""
         with self._lock:
             return len(self._edges)
+
+
+class _Lent:
+    """The edges of one graph, while its lock is held: one for all who borrow them."""
+
+    __slots__ = ("_edges", "_lock")
+
+    def __init__(self, lock: Lock, edges: Edges) -> None:
+        self._lock = lock
+        self._edges = edges
+
+    def __enter__(self) -> Edges:
+        self._lock.acquire()
+        return self._edges
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 def _holder(target: Hashable) -> Hashable:

@@ -101,14 +101,14 @@ class Ending(Rising):
         serving.leave(drain=self.stage is Stage.STOPPING, stay=stay)
         if self._order is not None:  # a `start` that blocks
             self._entered = self._order.call_off() or self._entered
-            self._parts.add(self._order)
+            self._parts |= {self._order}
             self._order = None
         hooks = self._hooks_of(Stage.STOPPING) if self._must_stop() else []
         if hooks or worker is not None:
             order = Order(self.stage, hooks, self._hook_ended)
-            self._parts.add(order)
+            self._parts |= {order}
             if not self._give_stop(order, worker):
-                self._parts.discard(order)
+                self._parts -= {order}
         if not self._parts:
             return self._wound_down()
         self._arm_late()
@@ -139,7 +139,7 @@ class Ending(Rising):
 
     def _part_ended(self, order: Order, outcome: Outcome) -> None:
         """One of what had to end has ended."""
-        self._parts.discard(order)
+        self._parts -= {order}
         if outcome.failed and (self._failure is None or order.stage is Stage.STOPPING):
             self._failure = outcome
         if not self._is_winding() and self.stage in _WINDING:

@@ -104,10 +104,11 @@ class Machine:
         self._moving = False
         self._dedicated: Worker | None = None
         self._second: Worker | None = None
-        self._used: list[Thread] = []
+        self._used: tuple[Thread, ...] = ()
         # What follows belongs to the machine: only `_move` touches it.
         self._order: Order | None = None  # of the way up, while it runs
-        self._parts: set[Order] = set()  # of the way down, while they run
+        # Of the way down, while they run. Mostly none: these are replaced, not changed.
+        self._parts: frozenset[Order] = frozenset()
         self._begun = False  # a hook of this life has, so there is one to end
         self._wound = False  # this run is being ended, or has been
         self._entered = False  # this run has something that `stop` can stop
@@ -240,19 +241,16 @@ class Machine:
             except BaseException as error:  # ours, never the component's
                 self.services.crashed(self.cell.path, error)
 
-    def _step(self, event: Moves) -> None:
-        """Take one step of the table, and publish it."""
-        previous = self.stage
-        self.stage = advance(previous, event, self.cell.path)
-        self.cell.enter(self.stage)
-        if log.isEnabledFor(logging.DEBUG):
-            text = f"{previous} -> {self.stage} ({event})"
-            report(logging.DEBUG, self.cell.path, text)
-
     def _go(self, event: Moves | None) -> None:
-        """Step, and on through every stage that has nothing to wait for."""
+        """Step by the table, and on through every stage without a need to wait."""
+        cell = self.cell
         while event is not None:
-            self._step(event)
+            previous = self.stage
+            self.stage = stage = advance(previous, event, cell.path)
+            cell.enter(stage)
+            if log.isEnabledFor(logging.DEBUG):
+                text = f"{previous} -> {stage} ({event})"
+                report(logging.DEBUG, cell.path, text)
             event = self._arrive()
 
     def _arrive(self) -> Moves | None:
@@ -271,6 +269,8 @@ class Machine:
 
     def _hooks_of(self, stage: Stage) -> list[Hook]:
         """Return the hooks of *stage* that the component's class has code for."""
+        if not self._hooks:
+            return []
         component = self.component
         return [
             (name, self._with_turn(name, getattr(type(component), name)))
@@ -342,8 +342,8 @@ class Machine:
 
         name = f"kinesis:{self.cell.path}{self.cell.suffix}{suffix}"
         worker = Worker(self.services.threads, name, enter)
-        self._used = [t for t in self._used if t.is_alive()]
-        self._used.append(worker.thread)
+        alive = (thread for thread in self._used if thread.is_alive())
+        self._used = (*alive, worker.thread)
         return worker
 
     def _own_worker(self) -> Worker:

@@ -147,7 +147,7 @@ class Books(Wishes):
         if known is not None:
             self._forget(known)
         child = self.register(cell, kept=not self._has_begun)
-        child.until_up.append(event.reply)
+        child.until_up += (event.reply,)
         if self.phase is Phase.IDLE:
             return  # it comes up with the container
         if self.holder is not None and self.holder.cell.path == event.nested:
@@ -212,6 +212,7 @@ class Books(Wishes):
         if child.cell.supervisor is not None:
             self.ended_now = True  # what is in it may have finished before
         self._resolve(child.until_up)
+        child.until_up = ()
         if child in self.stack:  # a life: it is the last one now; a run keeps its place
             self.stack.remove(child)
             self.order.pop(child, None)
@@ -220,7 +221,7 @@ class Books(Wishes):
         elif child not in self.order:  # stopped while it came up, and started later
             self.order[child] = None
         if child.until_again:
-            child.until_up, child.until_again = child.until_again, []
+            child.until_up, child.until_again = child.until_again, ()
             self._restart(child, 0.0)
 
 

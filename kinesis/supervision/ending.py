@@ -53,7 +53,7 @@ class Ending(Restarting):
         self._refuse_queued()
         for child in self.children.values():
             child.until_up += child.until_down  # of what the runtime gave up on
-            child.until_down.clear()
+            child.until_down = ()
             self._reject(child, None)
 
     def _roll_back(self, child: Child, outcome: Outcome) -> None:
@@ -107,6 +107,7 @@ class Ending(Restarting):
         if child in self.stack:
             self._give_back(child)
         self._resolve(child.until_down)
+        child.until_down = ()
         if child.removing:
             self._forget(child)
         elif child.let_be:

@@ -40,12 +40,12 @@ class Child:
 
     cell: Cell
     status: Status = Status.QUEUED
-    history: History = attrs.field(factory=History)
+    history: History = History()
     delay: float = 0.0  # before the restart under way
     token: int = 0  # of the backoff wait that counts; older ones are void
-    until_up: list[Reply] = attrs.field(factory=list)  # who waits for it to run
-    until_again: list[Reply] = attrs.field(factory=list)  # ... to run once more then
-    until_down: list[Reply] = attrs.field(factory=list)  # who waits for it to end
+    until_up: tuple[Reply, ...] = ()  # who waits for it to run
+    until_again: tuple[Reply, ...] = ()  # ... to run once more then
+    until_down: tuple[Reply, ...] = ()  # who waits for it to end
     kept: bool = False  # came with the container, or has been up: comes up again
     removing: bool = False
     let_be: bool = False  # its run is over, and it is not restarted

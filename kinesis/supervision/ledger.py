@@ -101,19 +101,17 @@ class Ledger:
         self._by_cell[cell] = child
         return child
 
-    def _resolve(self, replies: list[Reply]) -> None:
+    def _resolve(self, replies: tuple[Reply, ...]) -> None:
         """Tell *replies* that what they wait for is so."""
         for reply in replies:
             self._do(Settle(reply))
-        replies.clear()
 
     def _reject(self, child: Child, failure: Outcome | None) -> None:
         """Tell who waits for it to run that it will not."""
         stopping = failure is None and self.phase is not Phase.RUNNING
         for reply in (*child.until_up, *child.until_again):
             self._do(Settle(reply, "failed", failure, child.cell, stopping))
-        child.until_up.clear()
-        child.until_again.clear()
+        child.until_up = child.until_again = ()
 
     def _need_not_begin(self, child: Child) -> None:
         """The container begins without *child*, if it begins."""

@@ -53,7 +53,7 @@ class Wishes(Ending):
             self._forget(child)
             self._do(Settle(event.reply))
             return
-        child.until_down.append(event.reply)
+        child.until_down += (event.reply,)
         if self.phase is not Phase.ENDING:
             self._take_down(child)
 
@@ -77,7 +77,7 @@ class Wishes(Ending):
             self._do(Settle(event.reply))
             return
         self._do(Say(cell, f"stopped by {event.by}"))
-        child.until_down.append(event.reply)
+        child.until_down += (event.reply,)
         if child.status is Status.STOPPING:
             return
         child.token = 0
@@ -97,7 +97,10 @@ class Wishes(Ending):
             return
         cell.by_hand = False
         once_more = restart and child.status is Status.STARTING
-        (child.until_again if once_more else child.until_up).append(event.reply)
+        if once_more:
+            child.until_again += (event.reply,)
+        else:
+            child.until_up += (event.reply,)
         self._do(Say(cell, f"{event.wish.value}ed by {event.by}"))
         match child.status:
             case Status.STOPPED:
@@ -123,3 +126,4 @@ class Wishes(Ending):
             self._give_back(child)
         self._reject(child, None)
         self._resolve(child.until_down)
+        child.until_down = ()
