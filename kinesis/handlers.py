@@ -28,30 +28,33 @@ class Update:
     etag: str | None = None
 
 
-class Handlers:
+NONE_ADDED: Mapping[type, Function] = {}
+
+
+class Handlers(dict[type, Function]):
     """
-    The functions of one component, by the class of the message.
+    The functions of one component: ``handlers[type(message)](message)``.
 
     What the class declares is shared by all of its components; a component keeps
-    what it has added, and, from the first message on, what it has found.
+    what it has added, and, as the items of this dict, what it has found so far. A
+    dict, as it is asked for each message: what is known needs no call of ours.
 
-    `find` is called with the component's turn; `set` from any thread.
+    Thread safety: it is asked with the component's turn; `set` is for any thread.
 
     Args:
         own: The function for `Update`, which is no message of the user's.
     """
 
-    __slots__ = ("_added", "_component", "_found", "_own", "_path")
+    __slots__ = ("_added", "_component", "_own", "_path")
 
     def __init__(self, component: Component, path: str, own: Function) -> None:
         self._component = component
         self._path = path
         self._own = own
-        self._added: dict[type, Function] | None = None
-        self._found: dict[type, Function] | None = None
+        self._added = NONE_ADDED
 
     def __bool__(self) -> bool:
-        return bool(self._declared) or self._added is not None or self.takes_all
+        return bool(self._declared) or bool(self._added) or self.takes_all
 
     @property
     def _declared(self) -> Mapping[type, str]:
@@ -61,7 +64,7 @@ class Handlers:
     @property
     def types(self) -> tuple[type, ...]:
         """The classes of messages that have a handler of their own."""
-        return tuple({**self._declared, **(self._added or {})})
+        return tuple({**self._declared, **self._added})
 
     @property
     def takes_all(self) -> bool:
@@ -74,28 +77,27 @@ class Handlers:
 
     def set(self, kind: type, function: Function) -> None:
         """Handle messages of class *kind* with *function* from now on."""
-        self._added = {**(self._added or {}), kind: function}
-        self._found = None
+        self._added = {**self._added, kind: function}
+        self.clear()  # after it is added: see `__missing__`
 
-    def find(self, kind: type) -> Function:
+    def __missing__(self, kind: type) -> Function:
         """
-        Return the function for the most derived class of *kind* that has one.
+        Find the function for the most derived class of *kind* that has one.
 
         Raises:
             UnhandledMessageError: None has, and there is no default handler.
         """
-        known = self._found
-        if known is None:
-            known = self._found = {}
-        found = known.get(kind)
-        if found is None:
-            found = known[kind] = self._search(kind)
-        return found
+        while True:
+            added = self._added
+            self[kind] = found = self._search(kind, added)
+            if added is self._added:  # else `set` may have cleared before we wrote
+                return found
+            self.pop(kind, None)
 
-    def _search(self, kind: type) -> Function:
+    def _search(self, kind: type, added: Mapping[type, Function]) -> Function:
         if kind is Update:
             return self._own
-        added, declared = self._added or {}, self._declared
+        declared = self._declared
         for base in kind.__mro__:
             if base in added:
                 return added[base]

@@ -36,17 +36,26 @@ class Publishing:
     The state of one component, as others see it.
 
     Methods that say so are called by who has the component's turn.
+
+    Who does that for each message looks for itself whether there is any need to:
+    `before` does nothing unless the feed is watched or the moment is before
+    *expected_until*; neither does `after`, if in addition nothing is held.
+
+    Attributes:
+        expected_until: Monotonic; until then readers may come.
+        holds: Whether there is something that `after` would let go.
     """
 
     __slots__ = (
         "_codec",
-        "_expected_until",
         "_failing",
         "_heard",
         "_latest",
         "_published",
         "cell",
+        "expected_until",
         "feed",
+        "holds",
     )
 
     def __init__(self, cell: Cell, feed: Feed) -> None:
@@ -56,18 +65,19 @@ class Publishing:
         self._published: Snapshot | None = None
         self._latest: Snapshot | None = None  # encoded last; keeps its ETag
         self._heard: Snapshot | None = None  # what listeners know, while there are any
-        self._expected_until = float("-inf")  # monotonic: until then readers may come
+        self.expected_until = float("-inf")
+        self.holds = False  # _published or _heard; written with the turn
         self._failing = False
 
     def before(self, now: float) -> None:
         """A handler or hook begins: keep what it may change, if somebody looks."""
         watched = self.feed.watched
-        if not watched and now >= self._expected_until:
+        if not watched and now >= self.expected_until:
             return
         if self._published is None:
             self._try_publish()
         if watched and self._heard is None:
-            self._heard = self._published
+            self._heard = self._published  # so that `holds` is true already
 
     def after(self, began: float) -> None:
         """
@@ -78,8 +88,9 @@ class Publishing:
         """
         if not self.feed.watched:
             self._heard = None
-            if began >= self._expected_until:
+            if began >= self.expected_until:
                 self._published = None
+                self.holds = False
             else:
                 self._try_publish()
             return
@@ -113,6 +124,7 @@ class Publishing:
             InvalidStateError: A value cannot be encoded.
         """
         snapshot = self._published = self.present()
+        self.holds = True
         return snapshot
 
     def present(self) -> Snapshot:
@@ -135,7 +147,7 @@ class Publishing:
 
     def look(self, now: float) -> Snapshot | None:
         """Return what is published, if the state is known; without the turn."""
-        self._expected_until = now + READERS_STAY
+        self.expected_until = now + READERS_STAY
         published = self._published
         return None if published is None else self._at_stage(published)
 

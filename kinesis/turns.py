@@ -20,16 +20,21 @@ class Turn:
 
     Thread safety: any thread may call any method but `give_back`, which is for who
     has the turn.
+
+    Attributes:
+        acquire: The lock's own, for who takes it with each message: ``acquire(False)``
+            and, if that is true, *owner* set, is `take_now` without a call of ours.
+        owner: The thread that has it, or None.
     """
 
-    __slots__ = ("_acquire", "_ident", "_lock", "_new_lock", "_waiting", "owner")
+    __slots__ = ("_ident", "_new_lock", "_release", "_waiting", "acquire", "owner")
 
     def __init__(self, threads: Threads) -> None:
-        self.owner: int | None = None  # the thread that has it
-        self._lock = threads.lock()
-        self._new_lock = threads.lock
+        self.owner: int | None = None
+        lock = threads.lock()
         # Looked up once: each message takes the turn and gives it back.
-        self._acquire, self._ident = self._lock.acquire, threads.get_ident
+        self.acquire, self._release = lock.acquire, lock.release
+        self._new_lock, self._ident = threads.lock, threads.get_ident
         self._waiting: list[Lock] = []  # shut gates, each opened by who hands it over
 
     @property
@@ -39,14 +44,14 @@ class Turn:
 
     def take_now(self) -> bool:
         """Take it if nobody has it, and nobody waits for it."""
-        if not self._acquire(False):
+        if not self.acquire(False):
             return False
         self.owner = self._ident()
         return True
 
     def take(self, timeout: float | None = None) -> bool:
         """Wait for it; false if it did not come within *timeout* seconds."""
-        if not self._acquire(False) and not self._queue_up(timeout):
+        if not self.acquire(False) and not self._queue_up(timeout):
             return False
         self.owner = self._ident()
         return True
@@ -56,7 +61,7 @@ class Turn:
         gate = self._new_lock()
         gate.acquire()
         self._waiting.append(gate)
-        if self._acquire(False):  # given back while we queued up
+        if self.acquire(False):  # given back while we queued up
             self._waiting.remove(gate)
             return True
         try:
@@ -79,12 +84,10 @@ class Turn:
     def give_back(self) -> None:
         """Hand it to who has waited longest, or let it lie."""
         self.owner = None
-        while True:
-            if self._waiting and self._hand_over():
-                return
-            self._lock.release()
+        while not (self._waiting and self._hand_over()):
+            self._release()
             # Look again: somebody may have queued up behind the first look.
-            if not self._waiting or not self._acquire(False):
+            if not self._waiting or not self.acquire(False):
                 return
 
     def _hand_over(self) -> bool:

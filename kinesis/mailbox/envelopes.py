@@ -128,7 +128,6 @@ class Envelope:
             tally.latencies.append(now - self.accepted_at)
             if len(tally.latencies) >= BATCH:
                 tally.fold()
-        self.deliver(value, None)
         return True
 
     def fail(self, error: BaseException) -> bool:
@@ -271,6 +270,13 @@ class Submitted(Envelope):
     pending: Pending
 
     is_asked = True
+
+    def answer(self, value: object = None) -> bool:
+        """Do as `Envelope.answer`."""
+        answered = super().answer(value)
+        if answered:
+            self.deliver(value, None)
+        return answered
 
     def deliver(self, value: object, error: BaseException | None) -> None:
         """Set the result; a callback that raises is logged, with the path."""

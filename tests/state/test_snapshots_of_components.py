@@ -263,9 +263,9 @@ class Between:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._turn, name)
 
-    def take(self, timeout: float | None = None) -> bool:
+    def acquire(self, blocking: bool) -> bool:
         """Take it; let another thread look at the state before going on."""
-        taken: bool = self._turn.take(timeout)
+        taken: bool = self._turn.acquire(blocking)
         if not self.seen:
             try:
                 self.seen.append(in_thread(self._look).result())
