@@ -14,8 +14,8 @@ the patterns. It never changes: `Map.add` while another thread matches gives
 false 404s, and there is no ``remove``.
 
 What `Application.add_route` adds is kept likewise: a dict of plain paths, and
-tables by the prefix that has no variable in it. They are made anew when a route
-comes or goes, and swapped by one reference.
+tables by the prefix that has no variable in it. A table is made anew when a route of
+it comes or goes, and swapped by one reference.
 """
 
 from __future__ import annotations
@@ -194,17 +194,29 @@ class ExtraRoutes:
     """
     Routes that belong to no component.
 
+    What is found at a plain path is one entry of a dict: to add or remove it costs
+    the same beside ten others or ten thousand. Patterns are in a table for each
+    prefix, made anew when one of it comes or goes.
+
     Thread safety: any thread may call any method; `match` takes no lock.
     """
 
     def __init__(self, threads: Threads) -> None:
         self._lock = threads.lock()
-        self._tables: dict[str, Table] = {}
+        self._plain: dict[str, Table] = {}  # by path
+        self._patterns: dict[str, Table] = {}  # by prefix
 
     @property
     def is_empty(self) -> bool:
         """Whether there are none."""
-        return not self._tables
+        return not self._plain and not self._patterns
+
+    def _place_of(self, rule: str) -> tuple[dict[str, Table], str]:
+        """Return which table a whole *rule* belongs to: a dict of them, and the key."""
+        prefix, below = split_rule(rule)
+        if "<" in below:
+            return self._patterns, prefix
+        return self._plain, prefix + below
 
     def add(self, endpoint: Endpoint) -> None:
         """
@@ -214,8 +226,9 @@ class ExtraRoutes:
             DuplicateNameError: One with that rule and one of its methods is there.
         """
         prefix, rule = endpoint.prefix, endpoint.route.rule
+        tables, key = self._place_of(prefix + rule)
         with self._lock:
-            table = self._tables.get(prefix)
+            table = tables.get(key)
             known = table.endpoints if table is not None else ()
             for each in known:
                 shared = {*each.route.methods} & {*endpoint.route.methods}
@@ -226,44 +239,52 @@ class ExtraRoutes:
                         path=prefix,
                         name=rule,
                     )
-            self._tables[prefix] = Table([*known, endpoint])
+            tables[key] = Table([*known, endpoint])
 
     def remove(self, rule: str) -> bool:
         """Remove the routes whose rule is *rule*, whole; return whether there were."""
-        prefix, below = split_rule(rule)
+        _, below = split_rule(rule)
+        tables, key = self._place_of(rule)
         with self._lock:
-            table = self._tables.get(prefix)
+            table = tables.get(key)
             if table is None:
                 return False
             kept = [each for each in table.endpoints if each.route.rule != below]
             if len(kept) == len(table.endpoints):
                 return False
             if kept:
-                self._tables[prefix] = Table(kept)
+                tables[key] = Table(kept)
             else:
-                del self._tables[prefix]
+                del tables[key]
             return True
 
     def match(self, path: str, longer_than: int = 0) -> Found | None:
-        """Return what is at *path*, the longest prefix first."""
-        tables = self._tables
-        if not tables:
-            return None
-        head = path
-        while head:
-            head, _, _ = head.rpartition("/")
-            if len(head) < longer_than:
-                return None
-            table = tables.get(head)
+        """
+        Return what is at *path*, the longest prefix first.
+
+        Args:
+            longer_than: Characters that the prefix must have at least.
+        """
+        head, _, last = path.rpartition("/")
+        table = self._plain.get(path)
+        if table is not None and len(head) >= longer_than:
+            return table.match(None, last)
+        patterns = self._patterns
+        while patterns and len(head) >= longer_than:
+            table = patterns.get(head)
             if table is not None:
                 found = table.match(None, path[len(head) + 1 :])
                 if found is not None:
                     return found
+            if not head:
+                break
+            head = head.rpartition("/")[0]
         return None
 
     def endpoints(self) -> list[Endpoint]:
         """Return all of them."""
-        return [each for t in self._tables.copy().values() for each in t.endpoints]
+        tables = [*self._plain.copy().values(), *self._patterns.copy().values()]
+        return [each for table in tables for each in table.endpoints]
 
 
 def split_rule(rule: str) -> tuple[str, str]:
