@@ -10,6 +10,9 @@ Parked threads: `Threads.fresh` runs a job on a thread whose stack is empty. A
 thread that has finished such a job parks, and takes a later one; it leaves
 after ten idle seconds. (Thread reuse as in trio's thread cache: a new thread
 costs some 100 µs and a context switch, a parked one the switch alone.)
+
+New threads: `threading.Thread.start` sleeps until the thread has begun. Nobody here
+needs that, and it is two context switches for each component: see `_Thread`.
 """
 
 from __future__ import annotations
@@ -39,9 +42,11 @@ T = TypeVar("T")
 
 PARKED_SECONDS = 10.0  # a parked thread without a job for so long leaves
 PARKED_MOST = 8  # parked threads; jobs are short, so few are ever needed at once
+_STARTED = "_started"  # see `_Thread`
 FOREVER = threading.TIMEOUT_MAX  # seconds; the system refuses longer waits
 
 OnCrash = Callable[[str, BaseException], None]
+OnStart = Callable[[Callable[[], object], str], None]
 
 
 class Lock(Protocol):
@@ -80,7 +85,11 @@ class Queue(Protocol[T]):
 
 
 class Thread(Protocol):
-    """A started thread; `ident` is what `sys._current_frames` calls it."""
+    """
+    A started thread; `ident` is what `sys._current_frames` calls it.
+
+    It may not have begun: `ident` is None then. It is alive, and can be joined.
+    """
 
     @property
     def name(self) -> str: ...
@@ -206,9 +215,7 @@ class SystemThreads:
         self, target: Callable[[], object], name: str, *, background: bool = False
     ) -> threading.Thread:
         """Start a daemon thread; see `Threads.start`."""
-        thread = threading.Thread(
-            target=self._guarded, args=(target, name), name=name, daemon=True
-        )
+        thread = _Thread(self._guarded, target, name)
         try:
             thread.start()
         except MemoryError as error:  # one error for all that the system may lack
@@ -293,7 +300,7 @@ class SystemThreads:
         """Return the stack of a thread; see `Threads.stack`."""
         frame = sys._current_frames().get(ident) if ident is not None else None
         if frame is None:
-            return "  (the thread has ended)\n"
+            return "  (the thread does not run)\n"
         return "".join(traceback.format_stack(frame))
 
     def close(self, timeout: float) -> list[str]:
@@ -313,6 +320,84 @@ class SystemThreads:
             if thread.is_alive():
                 late.append(thread.name)
         return late
+
+
+class _Begun:
+    """
+    Stands for the event on which `threading.Thread` waits for a thread to begin.
+
+    Whoever starts the thread does not wait; whoever joins it does.
+    """
+
+    __slots__ = ("_gate", "_is_set")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._gate = threading.Lock()
+        self._gate.acquire()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        self._gate.release()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Return at once: it will begin."""
+        return True
+
+    def wait_really(self, timeout: float | None) -> bool:
+        """Wait until it has begun; false if that takes longer."""
+        if self._is_set:
+            return True
+        if not self._gate.acquire(timeout=-1.0 if timeout is None else timeout):
+            return False
+        self._gate.release()  # for the next who waits
+        return True
+
+    def _at_fork_reinit(self) -> None:
+        """In a forked child no thread of the parent ever begins."""
+
+
+class _Thread(threading.Thread):
+    """
+    A daemon thread whose `start` does not wait for it to begin.
+
+    It relies on one private name of the standard library, the event `_started`; a
+    test looks whether it is still used as it is here. Without it, `start` waits.
+    """
+
+    def __init__(
+        self, call: OnStart, target: Callable[[], object] | None, name: str
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self._call = call  # with what to run, and the name
+        self._job = target
+        self._begun: _Begun | None = None
+        if hasattr(self, _STARTED):
+            self._begun = _Begun()
+            setattr(self, _STARTED, self._begun)
+
+    def run(self) -> None:
+        job, self._job = self._job, None  # what it refers to need not stay here
+        if job is not None:
+            self._call(job, self.name)
+
+    def is_alive(self) -> bool:
+        begun = self._begun
+        return (begun is not None and not begun.is_set()) or super().is_alive()
+
+    def join(self, timeout: float | None = None) -> None:
+        begun = self._begun
+        if begun is not None and not begun.is_set():
+            until = None if timeout is None else time.monotonic() + timeout
+            begun.wait_really(timeout)
+            if until is not None:
+                timeout = max(0.0, until - time.monotonic())
+            if not begun.is_set():
+                return
+        super().join(timeout)
 
 
 class _Parked:

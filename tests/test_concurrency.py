@@ -64,15 +64,16 @@ def test_a_thread_is_a_daemon_with_the_name_it_is_given() -> None:
 
     assert thread.name == "kinesis:/app/db"
     assert thread.daemon
-    assert thread.ident is not None
+    while thread.ident is None:
+        assert thread.is_alive()
     assert threads.names()[thread.ident] == "kinesis:/app/db"
     while "gate.wait" not in threads.stack(thread.ident):
         assert thread.is_alive()
     assert "wait_at_the_gate" in threads.stack(thread.ident)
     gate.set()
     thread.join(PATIENCE)
-    assert threads.stack(thread.ident) == "  (the thread has ended)\n"
-    assert threads.stack(None) == "  (the thread has ended)\n"
+    assert threads.stack(thread.ident) == "  (the thread does not run)\n"
+    assert threads.stack(None) == "  (the thread does not run)\n"
 
 
 @pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt])
@@ -135,6 +136,67 @@ def test_a_system_without_threads_raises_one_error_for_all_reasons(
 
     assert ran == []
     close(threads)
+
+
+@pytest.mark.parametrize("name", ["_started", "_begun"])
+def test_the_start_of_a_thread_does_not_wait_for_it_to_begin(name: str) -> None:
+    """
+    For that, `threading` must ask the event that is looked at here, and nothing else.
+    """
+    thread = SystemThreads().start(lambda: None, "short")
+    thread.join(PATIENCE)
+    event = getattr(thread, name)
+
+    assert type(event) is concurrency._Begun
+    assert event.is_set()
+    assert event.wait(0.0)
+
+
+def test_a_thread_that_has_not_begun_is_alive_and_can_be_joined() -> None:
+    """
+    `join` waits for the beginning too, for as long as it is given.
+    """
+    ran: list[int] = []
+    thread = concurrency._Thread(lambda job, _: job(), lambda: ran.append(1), "late")
+
+    assert thread.is_alive()
+    thread.join(0.01)
+    assert thread.is_alive()
+    assert ran == []
+
+    thread.start()
+    thread.join(PATIENCE)
+
+    assert ran == [1]
+    assert not thread.is_alive()
+
+
+def test_many_threads_are_joined_the_moment_they_are_started() -> None:
+    """
+    Whether they have begun by then or not.
+    """
+    threads = SystemThreads()
+    ran: list[int] = []
+    for number in range(300):
+        thread = threads.start(partial(ran.append, number), "short")
+        thread.join()
+
+    assert ran == list(range(300))
+
+
+def test_a_thread_waits_for_its_beginning_where_nobody_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    A Python whose threads have no such event starts them its own way.
+    """
+    monkeypatch.setattr(concurrency, "_STARTED", "_renamed")
+    ran: list[int] = []
+    thread = SystemThreads().start(lambda: ran.append(1), "short")
+    thread.join(PATIENCE)
+
+    assert (thread.ident is None, thread._begun) == (False, None)
+    assert ran == [1]
 
 
 def test_it_says_whether_it_is_the_main_thread() -> None:
