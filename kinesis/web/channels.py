@@ -173,7 +173,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
             self.current_outbuf_count += len(answer)
             self.total_outbufs_len += len(answer)
             self.close_when_flushed = True
-        self.server.log_refusal(self, request, fault)
+        self.server.access.refused(self, request, fault)
 
     def handle_close(self) -> None:
         """Close the connection and what hangs on it."""

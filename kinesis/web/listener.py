@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from waitress import wasyncore
-from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 from waitress.utilities import build_http_date
 
 from kinesis.concurrency import Threads
-from kinesis.web.channels import TRACE_KEY, Channel
+from kinesis.web.access_log import AccessLog
+from kinesis.web.channels import Channel
+from kinesis.web.limits import BACKLOG, Limits, adjustments
 from kinesis.web.parsing import Fault, Parser
 from kinesis.web.pool import Pool
 
@@ -35,33 +36,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("kinesis.http")
 
 ACCEPTED_AT_ONCE = 64  # connections taken before the loop looks at the others again
-BACKLOG = 1_024
-RECEIVED_AT_ONCE = 64 * 1024  # bytes
-HIGH_WATER = 2**20  # bytes of an answer that may wait before its thread has to
-TURN = 1.0  # seconds that the loop sleeps at most
 CLOSING_TURN = 0.01  # and while it waits for the last answers
 ACCEPT_PAUSE = 0.5  # seconds without accepting when there are no descriptors left
 
 NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-
-
-@attrs.frozen(kw_only=True)
-class Limits:
-    """What clients may use. Times are seconds, sizes bytes."""
-
-    connections: int
-    max_body: int
-    max_header: int
-    queue: int
-    request_timeout: float
-    idle_timeout: float
-    write_timeout: float
-
-    @property
-    def turn(self) -> float:
-        """How often the deadlines are looked at."""
-        times = (self.request_timeout, self.idle_timeout, self.write_timeout)
-        return min(TURN, *(seconds / 4 for seconds in times))
 
 
 @attrs.frozen
@@ -107,6 +85,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         self.threads = threads
         self.monotonic = threads.monotonic
         self.path = path
+        self.access = AccessLog(path, threads.monotonic)
         self.draining = False  # answers ask clients to go elsewhere
         self.clean = True  # nothing had to be cut at the end
         self._context = context
@@ -352,79 +331,3 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         with self._wake:
             self._deaf = True
             self.trigger.close()
-
-    # --- the log ---
-
-    def log_access(self, task: Any, began: float) -> None:
-        """Log an answer of a task's, or that a stream has begun."""
-        if log.isEnabledFor(logging.INFO):
-            environ = getattr(task, "environ", None) or {}
-            self._log(
-                task.channel,
-                task.request,
-                status=int(task.status[:3]),
-                size=task.body_bytes,
-                seconds=self.monotonic() - began,
-                trace=environ.get(TRACE_KEY),
-            )
-
-    def log_refusal(
-        self, channel: Channel, request: Parser | None, fault: Fault
-    ) -> None:
-        """Log an answer that took no task."""
-        if log.isEnabledFor(logging.INFO):
-            self._log(channel, request, status=fault.status, size=0, seconds=0.0)
-
-    def _log(
-        self,
-        channel: Channel,
-        request: Parser | None,
-        *,
-        status: int,
-        size: int,
-        seconds: float,
-        trace: object = None,
-    ) -> None:
-        """Write a line of the access log; its parts are attributes of the record."""
-        method = getattr(request, "command", "") or "-"
-        target = getattr(request, "request_uri", "") or "-"
-        target = target.encode("unicode_escape").decode()  # no control characters
-        extra = {
-            "path": self.path,
-            "client": channel.addr[0],
-            "method": method,
-            "target": target,
-            "status": status,
-            "size": size,
-            "seconds": seconds,
-        }
-        if trace is not None:
-            extra["trace"] = trace
-        log.info(
-            "%s %s %s %d %d B %.1f ms",
-            channel.addr[0],
-            method,
-            target,
-            status,
-            size,
-            seconds * 1e3,
-            extra=extra,
-        )
-
-
-def adjustments(limits: Limits, scheme: str) -> Adjustments:
-    """Return waitress's settings. Its limits are where it refuses: one more."""
-    return Adjustments(
-        url_scheme=scheme,
-        backlog=BACKLOG,
-        recv_bytes=RECEIVED_AT_ONCE,
-        outbuf_high_watermark=HIGH_WATER,
-        max_request_body_size=limits.max_body + 1,
-        max_request_header_size=limits.max_header + 1,
-        channel_request_lookahead=1,  # so that a client's end is noticed meanwhile
-        clear_untrusted_proxy_headers=True,
-        log_socket_errors=False,
-        ident=None,
-        sockets=[],
-        server_name="localhost",
-    )

@@ -17,7 +17,8 @@ from attrs.validators import ge, gt, le
 
 from kinesis.concurrency import Lock, Thread, Threads
 from kinesis.errors import ListenError, StageError
-from kinesis.web.listener import Draining, Limits, Listener
+from kinesis.web.limits import Limits
+from kinesis.web.listener import Draining, Listener
 from kinesis.web.pool import Pool
 
 if TYPE_CHECKING:

@@ -54,7 +54,7 @@ class Answer:
         except BaseException as error:  # SystemExit in a handler is its failure too
             self.fail(error)
         finally:
-            self.channel.server.log_access(self, began)
+            self.channel.server.access.answered(self, began)
 
     def write(self: Any, data: bytes) -> None:
         """Send *data*; for HEAD the headers alone."""

@@ -24,7 +24,8 @@ from waitress.adjustments import Adjustments
 
 from kinesis.concurrency import SystemThreads
 from kinesis.web.channels import ApplicationTask, Channel, RefusalTask
-from kinesis.web.listener import Limits, Listener, adjustments
+from kinesis.web.limits import Limits, adjustments
+from kinesis.web.listener import Listener
 from kinesis.web.parsing import Parser
 from kinesis.web.pool import Pool
 from kinesis.web.server import bind
