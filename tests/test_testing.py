@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from functools import partial
+from types import FrameType
 
 import pytest
 from hypothesis import given
@@ -337,6 +338,57 @@ def test_options_override_the_marker(
     """
 
     run_pytest(pytester, source, option).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    ("option", "seen"),
+    [
+        ("--kinesis-traced-seeds=0", []),
+        ("--kinesis-traced-seeds=2", [0, 0, 1, 1]),
+        ("--kinesis-traced-seeds=20", [0, 0, 1, 1, 2, 2]),
+        ("-q", [0, 0, 1, 1, 2, 2]),
+    ],
+)
+def test_what_traces_can_be_spared_most_seeds(
+    pytester: pytest.Pytester, option: str, seen: list[int]
+) -> None:
+    """
+    All seeds run; a trace function sees those asked for, and what they start.
+    """
+    source = f"""
+        import pytest, sys, threading
+        trace, new = sys.gettrace(), threading.gettrace()
+        ran, seen = [], []
+
+        @pytest.mark.seeds(3)
+        def test_each(simulation):
+            ran.append(simulation.seed)
+
+            def look():
+                if sys.gettrace() is trace:
+                    seen.append(simulation.seed)
+
+            look()
+            simulation.threads.start(look, "another").join()
+
+        def test_all():
+            assert (ran, seen) == ([0, 1, 2], {seen})
+            assert (sys.gettrace(), threading.gettrace()) == (trace, new)
+    """
+
+    def trace(frame: FrameType, event: str, argument: object) -> None:
+        """See calls, and nothing in them."""
+
+    before = sys.gettrace(), threading.gettrace()
+    threading.settrace(trace)
+    sys.settrace(trace)
+    try:
+        result = run_pytest(pytester, source, option)
+    finally:
+        sys.settrace(before[0])
+        threading.settrace(before[1])
+
+    result.assert_outcomes(passed=2)
 
 
 def test_without_the_marker_a_test_runs_under_seed_0(

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Iterator
 
 from kinesis.testing.scheduler import Scheduler
 from kinesis.testing.tasks import Gate, Task
 
-__all__ = ["Carriers", "Taker", "keep_carriers", "threads_alive"]
+__all__ = ["Carriers", "Taker", "keep_carriers", "threads_alive", "untraced"]
 
 PATIENCE = 30.0  # real seconds that a carrier has to end
 
@@ -140,6 +141,33 @@ def keep_carriers() -> Iterator[None]:
     finally:
         _kept.remove(pool)
         pool.close()
+
+
+@contextlib.contextmanager
+def untraced() -> Iterator[None]:
+    """
+    Hide the calling thread, and those it starts, from coverage and debuggers.
+
+    Those that run already are traced as before: so enter `keep_carriers` inside.
+    """
+    here, new = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        yield
+    finally:
+        threading.settrace(new)
+        sys.settrace(here)
+        _be_called()
+
+
+def _be_called() -> None:
+    """
+    Do nothing.
+
+    A trace function is told of calls only, until it has been told of one; coverage
+    then takes over, and keeps count of the returns from there on.
+    """
 
 
 class Taker:
