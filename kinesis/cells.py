@@ -161,8 +161,7 @@ class Cell:
         self.next_attempt: float | None = None  # monotonic moment, while backing off
         self.last: Outcome | None = None  # of the last run or life that ended
         self._lock = services.threads.lock()
-        # No deque, whose first block takes more than half a KiB: it is mostly empty.
-        self._notes: list[Note] = []
+        self._notes: tuple[Note, ...] = ()
         self._scheduled: tuple[Timer, ...] = ()  # by control messages
         self._waiters: tuple[tuple[Collection[Stage], Future[Stage]], ...] = ()
 
@@ -177,14 +176,13 @@ class Cell:
 
     def note(self, text: str) -> None:
         """Keep one line of why it is where it is."""
-        notes = self._notes
-        notes.append(Note(self.services.threads.time(), text))
-        if len(notes) >= 2 * NOTES_KEPT:
-            del notes[:-NOTES_KEPT]
+        note = Note(self.services.threads.time(), text)
+        with self._lock:
+            self._notes = (*self._notes[1 - NOTES_KEPT :], note)
 
     def notes(self) -> tuple[Note, ...]:
         """Return the lines, oldest first."""
-        return tuple(self._notes[-NOTES_KEPT:])
+        return self._notes
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:

@@ -326,7 +326,8 @@ class Serving(Access):
     def close(self) -> None:
         """Answer all that is left; accept nothing more."""
         self.direct = False
-        self.mailbox.refuse_rest()
+        if not self.mailbox.is_done:
+            self.mailbox.refuse_rest()
         self._cancel_timers(of_run=False)
         envelope = self.envelope
         if envelope is not None:  # its handler hangs, and has been abandoned

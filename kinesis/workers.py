@@ -183,7 +183,7 @@ class Worker:
 
     def _perform(self, order: Order) -> None:
         """Run one order; hand on how it ended, however it did."""
-        self.used = self.used or any(name for name, _ in order.hooks)
+        self.used = self.used or bool(order.hooks and order.hooks[0][0])
         try:
             order.began = self._threads.monotonic()
             order.run()

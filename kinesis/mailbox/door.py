@@ -329,6 +329,11 @@ class Door:
         return self._closed
 
     @property
+    def is_done(self) -> bool:
+        """Whether `refuse_rest` has been here, and would find nothing more to do."""
+        return self._over and self._lanes.is_empty
+
+    @property
     def depth(self) -> int:
         """How many messages wait."""
         return self._lanes.depth

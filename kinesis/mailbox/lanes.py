@@ -13,15 +13,16 @@ empty.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from kinesis.concurrency import Empty, Threads
 from kinesis.mailbox.envelopes import Asked, Envelope, wrap
 from kinesis.mailbox.tally import Tally
 
 __all__ = ["WAKE", "Gate", "Lanes"]
+
+T = TypeVar("T")
 
 
 class Gate(Protocol):
@@ -98,6 +99,11 @@ class Lanes:
         """How many messages wait."""
         return max(0, self.length() + len(self._held) - self._wakes)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits, not even a WAKE."""
+        return not (self.length() or self._held)
+
     # -- taking -----------------------------------------------------------------
 
     def take(self, timeout: float | None = None) -> object:
@@ -127,10 +133,9 @@ class Lanes:
         """Take a control item, or what is set aside, or what comes."""
         until = None if timeout is None else self._now() + timeout
         while True:
-            with contextlib.suppress(IndexError):
-                return self._control.pop(0)
-            with contextlib.suppress(IndexError):
-                envelope = self._held.pop(0)
+            if (item := _first_of(self._control)) is not None:
+                return item
+            if (envelope := _first_of(self._held)) is not None:
                 self.let_one_in()
                 return envelope
             left = None if until is None else max(0.0, until - self._now())
@@ -159,8 +164,10 @@ class Lanes:
         For one who is not the worker and does not wait: whatever it takes must be
         turned away. Each WAKE in its way is made up for.
         """
-        with contextlib.suppress(IndexError):
-            return self._held.pop(0)
+        if (held := _first_of(self._held)) is not None:
+            return held
+        if not self.length():  # cheaper than the exception
+            return None
         wakes = 0
         try:
             while (item := self._get_nowait()) is WAKE:
@@ -192,9 +199,8 @@ class Lanes:
     def clear_control(self) -> list[object]:
         """Take all control items at once; for one who is not the worker too."""
         items: list[object] = []
-        with contextlib.suppress(IndexError):
-            while True:
-                items.append(self._control.pop(0))
+        while (item := _first_of(self._control)) is not None:
+            items.append(item)
         return items
 
     # -- waiting for room -------------------------------------------------------
@@ -240,10 +246,20 @@ class Lanes:
 
     def let_one_in(self) -> None:
         """Wake the sender that has waited longest for room."""
-        with contextlib.suppress(IndexError):
-            self._doorstep.pop(0).release()
+        if (gate := _first_of(self._doorstep)) is not None:
+            gate.release()
 
     def let_all_in(self) -> None:
         """Wake all senders that wait for room, to look again."""
         while self._doorstep:
             self.let_one_in()
+
+
+def _first_of(items: list[T]) -> T | None:
+    """Take the first of *items*, from which others take too; None if none is left."""
+    if not items:  # mostly; and cheaper than the exception
+        return None
+    try:
+        return items.pop(0)
+    except IndexError:
+        return None
