@@ -32,6 +32,7 @@ class Order:
         "_entry",
         "_never",
         "again_after",
+        "awaited",
         "began",
         "error",
         "hook",
@@ -68,6 +69,7 @@ class Order:
         self.error: BaseException | None = None
         self.again_after: Override = None  # what *on_failure* returned
         self.abandoned = False
+        self.awaited = False  # whether the end of a run waits for its end
         self.timer: Timer | None = None
         self.worker: Worker | None = None
 

@@ -95,20 +95,22 @@ class Ending(Rising):
     def _end_own(self) -> Moves | None:
         """End what this component itself runs: messages, `stop`, `start`."""
         self._ask_to_stop()
-        serving = self.serving
-        worker = serving.worker
-        stay = self.stage is Stage.RESTARTING  # what waits is for the next run
-        serving.leave(drain=self.stage is Stage.STOPPING, stay=stay)
+        worker = self.serving.worker
         if self._order is not None:  # a `start` that blocks
             self._entered = self._order.call_off() or self._entered
             self._parts |= {self._order}
             self._order = None
         hooks = self._hooks_of(Stage.STOPPING) if self._must_stop() else []
-        if hooks or worker is not None:
+        order = self._serves if worker is not None else None
+        if hooks:  # they run behind what serves the messages
             order = Order(self.stage, hooks, self._hook_ended)
+        if order is not None:
+            order.awaited = True  # before it is told to leave
             self._parts |= {order}
-            if not self._give_stop(order, worker):
-                self._parts -= {order}
+        stay = self.stage is Stage.RESTARTING  # what waits is for the next run
+        self.serving.leave(drain=self.stage is Stage.STOPPING, stay=stay)
+        if hooks and order is not None and not self._give_stop(order, worker):
+            self._parts -= {order}
         if not self._parts:
             return self._wound_down()
         self._arm_late()

@@ -73,6 +73,7 @@ class Machine:
         "_ready_said",
         "_ready_wanted",
         "_second",
+        "_serves",
         "_start_failed",
         "_stop_asked",
         "_stop_wanted",
@@ -107,6 +108,7 @@ class Machine:
         self._used: tuple[Thread, ...] = ()
         # What follows belongs to the machine: only `_move` touches it.
         self._order: Order | None = None  # of the way up, while it runs
+        self._serves: Order | None = None  # the messages, or did last
         # Of the way down, while they run. Mostly none: these are replaced, not changed.
         self._parts: frozenset[Order] = frozenset()
         self._begun = False  # a hook of this life has, so there is one to end
@@ -263,6 +265,10 @@ class Machine:
 
     def _on_late(self, order: Order) -> None:
         """A hook has outlived its deadline."""
+        raise NotImplementedError
+
+    def _part_ended(self, order: Order, outcome: Outcome) -> None:
+        """One of what had to end has ended."""
         raise NotImplementedError
 
     # -- hooks, and the threads they run on -------------------------------------------

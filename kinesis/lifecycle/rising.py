@@ -173,7 +173,7 @@ class Rising(Deadlines):
     def _serve_on(self, worker: Worker) -> None:
         """Handle messages on *worker* until told to leave."""
         hooks = (("", self.serving.serve),)
-        order = Order(self.stage, hooks, self._serve_ended)
+        order = self._serves = Order(self.stage, hooks, self._serve_ended)
         self.serving.begin(worker)
         worker.give(order)
 
@@ -181,6 +181,8 @@ class Rising(Deadlines):
         """On the worker's thread, in a `finally`: the loop has ended."""
         if order.error is not None or order.abandoned:
             self._signal(self._on_serve_ended, order)
+        elif order.awaited:
+            self._hook_ended(order)
 
     def _on_serve_ended(self, order: Order) -> None:
         """The loop broke: go on with a fresh one. Or it came back from a hang."""
@@ -193,6 +195,8 @@ class Rising(Deadlines):
         self.services.crashed(self.cell.path, order.error)
         if not self._wound:
             self._serve_on(worker)
+        elif order in self._parts:
+            self._part_ended(order, Outcome(Result.RETURNED, order.stage))
 
     def _on_wanted(self, _: None) -> None:
         """The first message came while `start` blocks: make the second thread."""

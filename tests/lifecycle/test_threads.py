@@ -131,6 +131,7 @@ def test_each_run_with_a_blocking_start_has_a_second_thread_of_its_own(
         for number in range(4):
             ref.send(number)
             ref.restart()
+        simulation.settle()  # the thread of the last run may end behind it
         alive = [t for t in runtime["part"]._cell.threads() if t.is_alive()]
 
         assert len(alive) == 1
