@@ -41,6 +41,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
     requests: list[Parser]  # whole ones; the first is being answered
     stream: EventStream | None = None  # set while one has let go of its thread
     streamed = False
+    input_ended = False  # the client sends no more, and may wait for answers
     unread = False  # the client may still be sending what has been refused
     discarding: float | None = None  # since when it is read and thrown away
     discarded = 0
@@ -71,7 +72,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
 
     def readable(self) -> bool:
         """Whether the loop should read; waitress's rules, or to throw away."""
-        return self.discarding is not None or super().readable()
+        if self.discarding is not None:
+            return True
+        return not self.input_ended and super().readable()
 
     def handle_read(self) -> None:
         """Read; after a refusal only to let the client get to the answer."""
@@ -80,13 +83,42 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
         except OSError:
             self.handle_close()
             return
-        if not data:  # `recv` has closed the channel; in TLS, perhaps not enough yet
+        if not data:  # `recv` has seen the end, or there is nothing yet
             return
         if self.discarding is None:
             self._activity = self.server.monotonic()
             self.received(data)
         else:
             self._discard(len(data))
+
+    def recv(self, buffer_size: int) -> bytes | None:
+        """Return bytes, None if there are none yet; empty at the end."""
+        try:
+            data: bytes = self.socket.recv(buffer_size)
+        except BlockingIOError:
+            return None
+        if not data:
+            self.end_of_input()
+        return data
+
+    def end_of_input(self) -> None:
+        """
+        Close, once what the client has asked for is answered.
+
+        It has ended its side of the connection, and perhaps not the other: some
+        clients do so to say that they have asked for all that they want. Who reads a
+        stream has not, so there it is the end.
+        """
+        with self.requests_lock, self.outbuf_lock:
+            waits = bool(self.requests or self.total_outbufs_len)
+            self.input_ended = waits and self.stream is None and self.discarding is None
+            self.close_when_flushed |= self.input_ended and not self.requests
+        if not self.input_ended:
+            self.handle_close()
+
+    def check_client_disconnected(self) -> bool:
+        """Whether the client has gone, or looks like it; waitress gives it to apps."""
+        return self.input_ended or not self.connected
 
     def _discard(self, count: int) -> None:
         """Throw *count* bytes away; close when it has been enough of that."""
@@ -217,6 +249,14 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
             super().service()
         except Detached as detached:
             self._keep(detached.stream)
+        if self.input_ended:
+            self._close_if_answered()
+
+    def _close_if_answered(self) -> None:
+        """Close once all is sent, if nothing is left to be answered."""
+        with self.requests_lock:
+            self.close_when_flushed |= not self.requests
+        self.server.pull_trigger()
 
     def _keep(self, stream: EventStream) -> None:
         """
@@ -227,13 +267,14 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
         """
         self.requests[0].close()
         with self.outbuf_lock:
-            kept = self.connected
+            kept = self.connected and not self.input_ended
             if kept:
                 self.streamed, self.stream = True, stream
         if kept:
             stream.begin()
         else:
             stream.left()
+            self.cut()
         self.server.pull_trigger()
 
     def end_stream(self) -> None:

@@ -84,7 +84,7 @@ class TLSChannel(Channel):
         if not self.shaken:
             return
         super().handle_read()
-        while self.socket is not None and self._pending():
+        while self.socket is not None and not self.input_ended and self._pending():
             super().handle_read()
 
     def _pending(self) -> bool:
@@ -93,17 +93,18 @@ class TLSChannel(Channel):
             return bool(self.connected and self.socket and self.socket.pending())
 
     def recv(self, buffer_size: int) -> bytes | None:
-        """Return bytes, None if there are none yet; close at the end."""
+        """Return bytes, None if there are none yet; empty at the end."""
         assert self.socket is not None
         with self.outbuf_lock:
             try:
                 data = self.socket.recv(buffer_size)
             except WANTS:
                 return None
-            except OSError:
+            except OSError:  # what came is no TLS
                 data = b""
-        if not data:
-            self.handle_close()
+                self.handle_close()
+        if not data and self.socket is not None:
+            self.end_of_input()
         return data
 
     def send(self, data: bytes, do_close: bool = True) -> int:

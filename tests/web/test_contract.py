@@ -349,6 +349,40 @@ def test_a_socket_that_fails_closes_its_channel(ends, listener):
         assert listener.channels() == []
 
 
+def test_a_read_before_anything_has_come_is_not_the_end(ends, listener):
+    """
+    The loop may be woken for nothing.
+    """
+    client, channel = ends
+    channel.handle_read()
+
+    assert listener.channels() == [channel]
+
+    client.shutdown(socket.SHUT_WR)
+    channel.handle_read()
+
+    assert listener.channels() == []
+
+
+def test_a_client_that_ends_its_side_gets_what_waits_for_it(ends, listener):
+    """
+    Bytes that the system has not taken yet; then the connection is closed.
+    """
+    client, channel = ends
+    with channel.outbuf_lock:
+        channel.outbufs[-1].append(b"late")
+        channel.total_outbufs_len += 4
+    client.shutdown(socket.SHUT_WR)
+    channel.handle_read()
+
+    assert listener.channels() == [channel]
+
+    channel.handle_write()
+
+    assert client.recv(10) == b"late"
+    assert listener.channels() == []
+
+
 def test_a_cut_of_what_is_closed_does_nothing(ends, listener):
     """
     Two may want it at once.

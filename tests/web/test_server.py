@@ -1019,15 +1019,15 @@ class TestAccessLog:
 
     def test_a_client_that_left_is_logged_as_such(self, caplog):
         """
-        With 499, nginx's number, since no status was sent whole.
+        With 499, nginx's number, since no answer was sent whole.
         """
         caplog.set_level(logging.INFO, logger="kinesis.http")
         app = Application()
         with serving(app) as server:
             with connect(server) as client:
-                client.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+                client.sendall(b"GET /big?50000000 HTTP/1.1\r\nHost: a\r\n\r\n")
                 wait_for(app.entered)
             eventually(lambda: server.load.connections == 0, "it is gone")
-            app.gate.set()
+            wait_for(app.closed)
 
         assert [r.status for r in caplog.records if hasattr(r, "status")] == [499]

@@ -197,7 +197,7 @@ class TestOverTheServer:
 
     def test_a_client_gone_before_the_stream_begins_leaves_nothing(self):
         """
-        The loop closed the connection while the application was still thinking.
+        It left while the application was still thinking: there is no stream then.
         """
         entered, gate = threading.Semaphore(0), threading.Event()
         with running() as hub:
@@ -212,8 +212,8 @@ class TestOverTheServer:
                 with connect(server) as client:
                     client.sendall(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
                     assert entered.acquire(timeout=PATIENCE)
-                eventually(lambda: server.load.connections == 0, "it is gone")
                 gate.set()
+                eventually(lambda: server.load.connections == 0, "it is gone")
                 eventually(lambda: server.load.busy == 0, "its thread is free")
 
                 assert hub.readers == 0
