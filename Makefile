@@ -16,6 +16,8 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTHONS ?= 3.11 3.12 3.13
 FREE_THREADED ?=
+# Tests start a hundred processes: none of them should compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 # Arguments for pytest, as in: make test ARGS="-k mailbox -x"
 ARGS ?=
 # Processes that share the tests.
