@@ -23,7 +23,7 @@ import pytest
 
 from kinesis import ComponentChange, Runtime
 from kinesis.errors import ETagMismatchError
-from tests.programs import PATIENCE, ROOT, Program, running
+from tests.programs import PATIENCE, ROOT, UNMEASURED, Program, running
 
 pytest.importorskip("psutil", reason="the demo's own: pip install -e '.[demo]'")
 pytest.importorskip("rich", reason="the demo's own: pip install -e '.[demo]'")
@@ -66,6 +66,7 @@ DOWN = [
 """Siblings in the reverse order."""
 
 QUICK = {
+    **UNMEASURED,
     "HOSTWATCH_INTERVAL": "0.05",  # seconds
     "HOSTWATCH_REPORT": "0.2",  # seconds
     "HOSTWATCH_PORT": "0",  # any that is free

@@ -38,6 +38,7 @@ from kinesis.snapshots import (
     codec_of,
 )
 from kinesis.stages import Stage, State
+from tests.programs import UNMEASURED
 
 T = TypeVar("T")
 PATIENCE = 60.0  # seconds that another process may take
@@ -375,14 +376,14 @@ def test_the_same_content_has_the_same_etag_in_another_process() -> None:
     printed = {
         subprocess.run(
             [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONHASHSEED": seed},
+            env={**os.environ, **UNMEASURED, "PYTHONHASHSEED": seed},
             cwd=root,
             capture_output=True,
             text=True,
             check=True,
             timeout=PATIENCE,
         ).stdout
-        for seed in ("1", "2", "3")
+        for seed in ("1", "2")
     }
 
     assert len(printed) == 1

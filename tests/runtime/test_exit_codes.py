@@ -15,6 +15,7 @@ import pytest
 from kinesis import Component, Container, Restart, Runtime, Stage
 from kinesis.errors import ComponentStoppedError, HungError
 from kinesis.restarts import Backoff
+from tests.programs import UNMEASURED
 from tests.runtime.parts import (
     HOOKS,
     PATIENCE,
@@ -214,7 +215,7 @@ def test_whatever_hangs_a_stop_ends_with_three_in_time(tmp_path: Path) -> None:
         for hook, body in BODY.items():
             words = f"Hangs, stop_deadline: {deadline}"
             line = command(tmp_path / hook, HANGS.format(hooks=body), "Loop", words)
-            processes[hook] = stack.enter_context(started(line))
+            processes[hook] = stack.enter_context(started(line, env=UNMEASURED))
         for hook, process in processes.items():
             on_the_way_down = hook in ("stop", "tear_down")
             process.wait_for("/app +started" if on_the_way_down else f"^in {hook}$")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import runpy
 import subprocess
@@ -11,6 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.programs import UNMEASURED
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -53,7 +56,12 @@ def expected_lines() -> set[tuple[str, int]]:
 def run(command: list[str], folder: Path) -> str:
     """Return what a checker prints."""
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE
+        command,
+        cwd=folder,
+        env={**os.environ, **UNMEASURED},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     assert done.returncode in {0, 1}, done.stdout + done.stderr
     return done.stdout
