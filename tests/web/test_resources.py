@@ -14,7 +14,7 @@ import pytest
 from werkzeug import Request
 from werkzeug.test import Client
 
-from kinesis import Component, Runtime, Stage, field
+from kinesis import Backoff, Component, Restart, Runtime, Stage, field
 from kinesis.web.answers import Problem
 from kinesis.web.application import Application
 from kinesis.web.events import data_of
@@ -922,6 +922,7 @@ class TestSteering:
         """
 
         class Moody(Component):
+            restart = Restart(backoff=Backoff(first=0.01, factor=1.0))
             runs: int = field(default=0)
 
             def start(self) -> None:
