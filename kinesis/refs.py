@@ -16,12 +16,14 @@ from kinesis.cells import Cell
 from kinesis.component import Component
 from kinesis.handlers import Update
 from kinesis.life import CURRENT
+from kinesis.mailbox import Asked
 from kinesis.messages import Message
-from kinesis.sending import asend, post, send_all, send_inside
+from kinesis.sending import asend, post, send, send_all
+from kinesis.serving import NOT_HERE
 from kinesis.snapshots import Snapshot, check, codec_of
 from kinesis.stages import Stage, State
 from kinesis.standing import Report, report_on
-from kinesis.steering import ask, obey, serving_of
+from kinesis.steering import ask, obey
 from kinesis.supervision import Wish
 
 if TYPE_CHECKING:
@@ -183,17 +185,17 @@ class Ref(Generic[C]):
             UnhandledMessageError: It has no handler for that type of message.
             WouldDeadlockError: It waits for the sender already.
         """
+        cell = self._cell
         if isinstance(message, control.Control):
-            return obey(self._cell, message)
-        serving = self._cell.serving or serving_of(self._cell)
-        inside = self._cell.services.inside()
-        if inside is not None:
-            return send_inside(self._cell, serving, inside, message, timeout)
+            return obey(cell, message)
+        serving = cell.serving
+        if CURRENT.get() is not None or cell.services.forked or serving is None:
+            return send(cell, message, timeout)
         if serving.direct:
-            done, value = serving.handle_here(message, timeout)
-            if done:
+            value = serving.handle_here(message, timeout)
+            if value is not NOT_HERE:
                 return value
-        return serving.mailbox.send(message, timeout)
+        return serving.mailbox.ask(Asked(), message, timeout)
 
     def post(self, message: object, timeout: float | None = SEND_TIMEOUT) -> None:
         """
@@ -204,12 +206,13 @@ class Ref(Generic[C]):
         for those of the answer.
         """
         cell = self._cell
+        serving = cell.serving
         if isinstance(message, control.Control):
             obey(cell, message)
-        elif CURRENT.get() is None and not cell.services.forked and cell.serving:
-            cell.serving.mailbox.post(message, timeout=timeout)  # from outside
-        else:
+        elif CURRENT.get() is not None or cell.services.forked or serving is None:
             post(cell, message, timeout)
+        elif not serving.mailbox.put_bare(message):
+            serving.mailbox.post(message, timeout=timeout)
 
     def send_all(
         self, messages: Iterable[object], timeout: float | None = SEND_TIMEOUT

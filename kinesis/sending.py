@@ -11,23 +11,38 @@ from kinesis.cells import Cell
 from kinesis.control import Control
 from kinesis.errors import PeerMessagingDisabledError, UnhandledMessageError
 from kinesis.life import Life, at_most
-from kinesis.serving import DEPTH, Serving
+from kinesis.serving import DEPTH, NOT_HERE, Serving
 from kinesis.steering import serving_of
 
 
-def send_inside(
-    cell: Cell, serving: Serving, inside: Life, message: object, timeout: float | None
-) -> object:
-    """Send from inside a component: no longer than it has, and no deadlock."""
+def send(cell: Cell, message: object, timeout: float | None) -> object:
+    """
+    Send *message*; inside a component no longer than it has, and no deadlock.
+
+    `Ref.send` does itself what comes of this outside of all components.
+    """
+    serving = cell.serving or serving_of(cell)
+    inside = cell.services.inside()
+    if inside is None:
+        return _send_outside(serving, message, timeout)
     check_peer(cell, inside)
     timeout = at_most(inside, timeout)
     node = inside.node
     if serving.direct:
         with cell.services.waits.edge(node, cell.path):
-            done, value = serving.handle_here(message, timeout, DEPTH.get() + 1)
-        if done:
+            value = serving.handle_here(message, timeout, DEPTH.get() + 1)
+        if value is not NOT_HERE:
             return value
     return serving.mailbox.send(message, timeout, inside.path, waiter=node)
+
+
+def _send_outside(serving: Serving, message: object, timeout: float | None) -> object:
+    """Send *message* from a thread that is in no component of this runtime."""
+    if serving.direct:
+        value = serving.handle_here(message, timeout)
+        if value is not NOT_HERE:
+            return value
+    return serving.mailbox.send(message, timeout)
 
 
 def post(cell: Cell, message: object, timeout: float | None) -> None:

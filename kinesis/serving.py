@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from contextvars import Context, ContextVar
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kinesis.access import Access
 from kinesis.errors import ComponentStoppedError, describe
@@ -34,6 +34,10 @@ DEEPEST = 50  # handlers that run inside one another in one sender's thread
 
 DEPTH: ContextVar[int] = ContextVar("kinesis_depth", default=0)
 """How many handlers run inside one another in this thread."""
+
+
+NOT_HERE: Final = object()
+"""Instead of a reply: the message was not handled."""
 
 
 class Lane(Enum):
@@ -77,7 +81,8 @@ class Serving(Access):
         self._here: tuple[object, float | None] | None = None  # see `handle_here`
         self._entered = self.mailbox.entered  # only with dispatch="caller"
         self._inside = inside
-        self._context: Context | None = None  # to be copied; see `_new_context`
+        self._context: Context | None = None  # to be used again; see `_run_here`
+        self._get_ident = cell.services.threads.get_ident
         self._wanted = wanted
         self._drains = component.on_stop == "drain"
         self._stays = False
@@ -126,7 +131,7 @@ class Serving(Access):
 
     def serve(self) -> None:
         """Handle what comes until told to leave; on the worker's thread."""
-        self._ident = self.cell.services.threads.get_ident()
+        self._ident = self._get_ident()
         while self._loop() is Lane.RENEW:
             self.cell.note("its message handling begins afresh, as somebody asked")
         if self._entered is not None:  # a sender's thread may still run a handler
@@ -231,9 +236,12 @@ class Serving(Access):
 
     def handle_here(
         self, message: object, timeout: float | None, depth: int = 0
-    ) -> tuple[bool, object]:
+    ) -> object:
         """
         Handle *message* in the calling thread, if the component is idle.
+
+        Written out where that saves a call: a thread that the system lets wait in
+        the middle of this makes all other senders go through the mailbox.
 
         Args:
             timeout: Seconds that the sender has. Once begun, the handler takes as
@@ -241,56 +249,61 @@ class Serving(Access):
             depth: How many handlers run around this one in this thread.
 
         Returns:
-            Whether it was handled, and the reply.
+            The reply, or `NOT_HERE` if it was not handled.
 
         Raises:
             BaseException: What the handler raised.
         """
-        entered = self._entered
+        entered, turn = self._entered, self.turn
         if depth >= DEEPEST or (timeout is not None and timeout <= 0.0):
-            return False, None
+            return NOT_HERE
         # What came before has been begun; if it has not ended, it has the turn.
-        if entered is None or entered.count or not self.turn.take_now():
-            return False, None
+        if entered is None or entered.count or not turn.acquire(False):
+            return NOT_HERE
+        turn.owner = self._get_ident()
         try:
             if not self.direct:
-                return False, None
+                return NOT_HERE
             began = self._now()
             self._here = (message, None if timeout is None else began + timeout)
-            return True, self._run_here(message, depth, began)
+            return self._run_here(message, depth, began)
         finally:
             self._here = None
-            self.turn.give_back()
+            turn.give_back()
 
     def _run_here(self, message: object, depth: int, began: float) -> object:
         """Run the handler in a context of its own, and count it."""
-        publishing, tally = self.publishing, self.mailbox.tally
-        self.cell.busy_since = began
-        publishing.before(began)
-        failed = True
+        publishing, cell, tally = self.publishing, self.cell, self.mailbox.tally
+        feed = publishing.feed
+        cell.busy_since = began
+        if feed.watched or began < publishing.expected_until:
+            publishing.before(began)
+        context = self._context
+        if context is None:
+            context = self._new_context()
+        if depth or TRACE.get() is not None:
+            context = _with_more(context, depth)
         try:
-            function = self.handlers[type(message)]
-            value = self._new_context(depth).run(function, message)
-            failed = False
+            value = context.run(self.handlers[type(message)], message)
+            tally.here += 1
             return value
+        except BaseException:
+            tally.failed_here += 1
+            raise
         finally:
-            publishing.after(began)
-            self.cell.busy_since = None
-            tally.count_here(self._now() - began, failed)
-            if self.cell.stalled is not None:
-                self.cell.recovered()
+            if len(context) > 1 and context is self._context:
+                self._context = None  # the handler has left something there
+            if publishing.holds or feed.watched or began < publishing.expected_until:
+                publishing.after(began)
+            cell.busy_since = None
+            tally.busy_seconds_here += self._now() - began
+            if cell.stalled is not None:
+                cell.recovered()
 
-    def _new_context(self, depth: int) -> Context:
+    def _new_context(self) -> Context:
         """Return a context in which a handler is code of this component; no more."""
-        known = self._context
-        if known is None:
-            known = self._context = Context()
-            known.run(CURRENT.set, self._inside)
-        context = known.copy()  # cheaper than to set the variables anew
-        if depth:
-            context.run(DEPTH.set, depth)
-        if (trace := TRACE.get()) is not None:
-            context.run(TRACE.set, trace)
+        context = self._context = Context()
+        context.run(CURRENT.set, self._inside)
         return context
 
     # -- the end of a run ---------------------------------------------------------
@@ -304,16 +317,14 @@ class Serving(Access):
             stay: Keep accepting: what comes is for the next run.
         """
         self.direct = False
-        self.mailbox.call_at_next(None)
         self._stays = stay
-        if not stay:
-            self.mailbox.close()
-        if self.worker is None:
-            return
-        if drain and self._drains:
+        lane = None
+        if self.worker is not None:
+            lane = Lane.DRAIN if drain and self._drains else Lane.LEAVE
+        if lane is Lane.DRAIN:
             limit = self.cell.stop_deadline * DRAIN_SHARE
             self._drain_until = self._now() + limit
-        self.mailbox.control(Lane.DRAIN if drain and self._drains else Lane.LEAVE)
+        self.mailbox.let_leave(lane, close=not stay)
 
     def left(self, stay: bool) -> None:
         """The run is over: nobody handles messages until the next one, if any."""
@@ -353,3 +364,11 @@ class Serving(Access):
 
     def __repr__(self) -> str:
         return f"<Serving {self.cell.path} {self.mailbox!r}>"
+
+
+def _with_more(context: Context, depth: int) -> Context:
+    """Return a copy of *context*, with the caller's trace and so many handlers."""
+    context = context.copy()
+    context.run(DEPTH.set, depth)
+    context.run(TRACE.set, TRACE.get())
+    return context

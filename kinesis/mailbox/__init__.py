@@ -8,11 +8,12 @@ what senders do.
 
 from kinesis.mailbox.box import Mailbox
 from kinesis.mailbox.door import Overflow
-from kinesis.mailbox.envelopes import Envelope, Pending, what
+from kinesis.mailbox.envelopes import Asked, Envelope, Pending, what
 from kinesis.mailbox.tally import LATENCY_BOUNDS, Counts, Tally
 
 __all__ = [
     "LATENCY_BOUNDS",
+    "Asked",
     "Counts",
     "Envelope",
     "Mailbox",

@@ -66,13 +66,26 @@ class Mailbox(Door):
             MailboxFullError: There is no room.
             WouldDeadlockError: There will only be room when *sender* goes on.
         """
-        if sender is None and deadline is None and self._length() < self._bare_limit:
-            self._put(message)  # bare: whoever takes it makes the envelope
-        else:
-            node = waiter if waiter is not None else sender
-            self._post_more(message, sender, timeout, deadline, node)
+        if sender is None and deadline is None and self.put_bare(message):
+            return
+        node = waiter if waiter is not None else sender
+        self._post_more(message, sender, timeout, deadline, node)
         if self._again:
             self._look_again()
+
+    def put_bare(self, message: object) -> bool:
+        """
+        Let *message* in as it is; false, and nothing, unless there is room at once.
+
+        What `post` comes to for senders outside of components. Whoever takes the
+        message makes its envelope.
+        """
+        if self._length() >= self._bare_limit:
+            return False
+        self._put(message)
+        if self._again:
+            self._look_again()
+        return True
 
     def _post_more(
         self,
@@ -122,7 +135,7 @@ class Mailbox(Door):
             WouldDeadlockError: The component waits for the sender.
         """
         if sender is None and waiter is None and not self._carry_context:
-            return self._ask(Asked(), message, timeout)
+            return self.ask(Asked(), message, timeout)
         return self._ask_with_more(message, None, timeout, sender, waiter)
 
     def send_all(
@@ -156,15 +169,20 @@ class Mailbox(Door):
         envelope.context = _context() if self._carry_context else carried()
         node = waiter if waiter is not None else sender
         if node is None or self._waits is None:
-            return self._ask(envelope, message, timeout)
+            return self.ask(envelope, message, timeout)
         self._waits.add(node, self.path)
         try:
-            return self._ask(envelope, message, timeout)
+            return self.ask(envelope, message, timeout)
         finally:
             self._waits.remove(node, self.path)
 
-    def _ask(self, envelope: Asked, message: object, timeout: float | None) -> object:
-        """Let the message in, wait at the gate, return or raise the answer."""
+    def ask(self, envelope: Asked, message: object, timeout: float | None) -> object:
+        """
+        Let *message* in, wait at the gate, return or raise the answer.
+
+        What `send` comes to; by itself, with a new *envelope*, for senders outside
+        of components, which are in a hurry.
+        """
         if timeout is None or not 0.0 <= timeout <= LONGEST:
             timeout = _span(timeout)
         envelope.message = message

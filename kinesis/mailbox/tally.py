@@ -77,6 +77,9 @@ class Tally:
 
     Attributes:
         begun: Handed to a handler.
+        here, failed_here, busy_seconds_here: Of those that their sender's own thread
+            has handled, past the mailbox. Counted by who has the component's turn:
+            so one at a time, and without a lock.
         path: Of the component, for messages.
         now: The clock.
         latencies: Seconds, not yet counted; whoever appends the last of `BATCH`
@@ -110,7 +113,6 @@ class Tally:
         self.now = threads.monotonic
         self._lock = threads.lock()
         self.begun = self.handled = self.failed = self.late = 0
-        # Handled in the thread of their sender, past the mailbox.
         self.here = self.failed_here = 0
         self.busy_seconds_here = 0.0
         self.expired = self.dropped = self.stopped = self.refused = 0
@@ -135,18 +137,6 @@ class Tally:
         with self._lock:
             self.failed += 1
             self.busy_seconds += busy
-
-    def count_here(self, busy: float, failed: bool) -> None:
-        """
-        Count one that its sender's own thread has handled, past the mailbox.
-
-        By who has the component's turn: so one at a time, and without a lock.
-        """
-        self.busy_seconds_here += busy
-        if failed:
-            self.failed_here += 1
-        else:
-            self.here += 1
 
     def count(self, counter: str) -> None:
         """Add one to the attribute called *counter*, one of the rare ones."""
