@@ -306,7 +306,7 @@ class Adders:
                 ref.restart(timeout=1000)
 
 
-@pytest.mark.seeds(60)
+@pytest.mark.seeds(30)
 def test_adds_from_anywhere_to_anywhere_all_come_to_an_end(
     simulation: Simulation,
 ) -> None:

@@ -9,6 +9,7 @@ that says why.
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,12 @@ def unit_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@functools.cache
+def nodes_in(path: Path) -> tuple[ast.AST, ...]:
+    """Return every node of the module *path* that can run."""
+    return tuple(nodes_of(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def nodes_of(node: ast.AST) -> Iterator[ast.AST]:
     """
     Yield every node below *node* that can run.
@@ -91,7 +98,7 @@ def nodes_of(node: ast.AST) -> Iterator[ast.AST]:
 
 def imports_of(path: Path) -> Iterator[str]:
     """Yield the dotted name of everything that *path* imports, wherever it does."""
-    for node in nodes_of(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_in(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -109,7 +116,7 @@ def units_imported_by(path: Path) -> Iterator[str]:
 
 def attributes_of(path: Path) -> Iterator[str]:
     """Yield ``time.sleep`` for each such attribute that *path* reads."""
-    for node in nodes_of(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_in(path):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             yield f"{node.value.id}.{node.attr}"
 

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinesis.logs import configured, formatter
@@ -270,6 +270,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=40)  # of a size that 100 would take seconds
 @given(st.dictionaries(st.text().map("x_{}".format), VALUES), st.text())
 def test_every_record_is_one_line_of_json(extra: dict[str, Any], message: str) -> None:
     """

@@ -17,6 +17,7 @@ from kinesis.concurrency import SystemThreads, Thread
 from kinesis.errors import KinesisError
 from kinesis.restarts import Backoff
 from kinesis.testing import SimulatedThreads, Simulation, keep_carriers, simulate
+from kinesis.testing.simulation import untraced
 from tests.lifecycle.parts import HOOKS, PATIENCE, Traced, raising, traced, waits
 
 NOW = Backoff(first=0, most=0)
@@ -459,7 +460,8 @@ def test_ten_thousand_restarts_take_no_deeper_stack_and_no_more_memory(
     """
     caplog.set_level("CRITICAL", "kinesis")  # caplog would keep every line
 
-    assert run_often(kind, 10_000, SystemThreads()) == 1
+    with untraced():
+        assert run_often(kind, 10_000, SystemThreads()) == 1
     per_run = (BLOCKS[9] - BLOCKS[2]) / 7000
     assert per_run < 0.5, BLOCKS
 
@@ -566,7 +568,7 @@ def test_no_thread_that_is_refused_keeps_the_machine_from_moving(
     """
     Each start of a thread in a life fails once: dedicated, second, transition, all.
     """
-    with keep_carriers():
+    with untraced(), keep_carriers():
         with simulate(seed) as simulation:
             total = live(simulation, monkeypatch, how, lambda number, name: False).count
 

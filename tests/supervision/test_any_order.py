@@ -148,7 +148,7 @@ def test_every_request_is_answered_once_in_any_order() -> None:
     Nobody is forgotten, answered twice, or left between two states.
     """
     run_state_machine_as_test(
-        AnyOrder, settings=settings(max_examples=150, stateful_step_count=40)
+        AnyOrder, settings=settings(max_examples=75, stateful_step_count=40)
     )
 
 

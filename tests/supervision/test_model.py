@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import attrs
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kinesis.restarts import STRATEGIES, Restart, Strategy
@@ -141,7 +141,6 @@ def happen(world: World, what: What, child: Child) -> None:
     world.rest()
 
 
-@settings(max_examples=400)
 @given(
     st.sampled_from(STRATEGIES),
     st.lists(POLICIES, min_size=1, max_size=3),
