@@ -213,11 +213,11 @@ class Machine:
             self._signal(handler, value)
             return
         with self._lock:
-            self._pending.append((handler, value))
             if self._moving:
+                self._pending.append((handler, value))
                 return
             self._moving = True
-        self._move()
+        self._move(handler, value)
 
     def _hand_on(self, new: bool) -> None:
         """Run `_move` on a fresh thread; in place if the system refuses one."""
@@ -230,18 +230,21 @@ class Machine:
             text = "a transition ran in place: no thread to be had"
             report(logging.WARNING, self.cell.path, text, error)
 
-    def _move(self) -> None:
-        """Work off what is pending; one thread at a time does."""
+    def _move(
+        self, handler: Callable[[Any], object] | None = None, value: Any = None
+    ) -> None:
+        """Call *handler*, then work off what is pending; one thread at a time does."""
         while True:
+            if handler is not None:
+                try:
+                    handler(value)
+                except BaseException as error:  # ours, never the component's
+                    self.services.crashed(self.cell.path, error)
             with self._lock:
                 if not self._pending:
                     self._moving = False
                     return
                 handler, value = self._pending.pop(0)
-            try:
-                handler(value)
-            except BaseException as error:  # ours, never the component's
-                self.services.crashed(self.cell.path, error)
 
     def _go(self, event: Moves | None) -> None:
         """Step by the table, and on through every stage without a need to wait."""

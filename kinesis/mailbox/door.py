@@ -191,6 +191,25 @@ class Door:
         if self._over:
             self._sweep()
 
+    def let_leave(self, item: object | None, *, close: bool) -> None:
+        """
+        Have whoever takes stop doing so, in one step.
+
+        Args:
+            item: For the control lane, as `control`; None if nobody takes.
+            close: Accept nothing more, as `close`.
+        """
+        with self._books:
+            self._wanted = None
+            self._again = self._over
+            if close:
+                self._closed = True
+                self._set_limit(ALWAYS_FULL)
+            if item is not None and not self._over:
+                self._lanes.put_control(item)
+        if close:
+            self._lanes.let_all_in()
+
     # -- when there is no room --------------------------------------------------
 
     def _make_room(
