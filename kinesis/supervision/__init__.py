@@ -2,8 +2,8 @@
 Decides for a container's children: restart, give up, remove, stop in order.
 
 `Books.decide` takes what happened and the time, changes the books, and returns
-what to do. It starts no thread, waits for nothing and runs no code of users; the
-supervisor's thread is the only one that calls it, and carries out the actions.
+what to do. It starts no thread, waits for nothing and runs no code of users; one
+thread at a time calls it, and carries out the actions: see `kinesis.supervisor`.
 
 Three things go on in a container, and the books keep them apart:
 
@@ -86,7 +86,7 @@ class Books(Wishes):
     """
     What a supervisor knows of its children, and what it decides about them.
 
-    Only its thread calls `decide`; `children` and `order` are read by all.
+    One thread at a time calls `decide`; `children` and `order` are read by all.
     """
 
     def decide(self, event: Happening, now: float) -> list[Action]:

@@ -27,7 +27,7 @@ class Ledger:
     """
     What a supervisor knows of its children.
 
-    Only its thread writes; `children` and `order` are read by all.
+    One thread at a time writes; `children` and `order` are read by all.
     """
 
     def __init__(self, strategy: Strategy = "one-for-one") -> None:
