@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kinesis.web.listener import Listener
 
 TRACE_KEY = "kinesis.trace"  # where in the environ the application leaves a trace id
+LEAST_IDLE = 0.1  # seconds; a new client's request may be on its way
 DISCARD_SECONDS = 2.0  # how long, and
 DISCARD_BYTES = 8 * 2**20  # how much of a refused request is read and thrown away
 
@@ -182,6 +183,12 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
         if self.requests or self.total_outbufs_len:
             return False
         return silent > linger * (1 if self.is_between_requests() else 3)
+
+    def is_idle(self, now: float) -> bool:
+        """Return whether nothing is lost if it is closed now."""
+        if self.requests or self.total_outbufs_len or self.discarding is not None:
+            return False
+        return self.is_between_requests() and now - self._activity > LEAST_IDLE
 
     def is_between_requests(self) -> bool:
         """Return whether nothing of a next request has arrived."""

@@ -12,8 +12,9 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -37,6 +38,7 @@ log = logging.getLogger("kinesis.http")
 
 ACCEPTED_AT_ONCE = 64  # connections taken before the loop looks at the others again
 CLOSING_TURN = 0.01  # and while it waits for the last answers
+FULL_PAUSE = 0.1  # seconds without accepting when there is no place
 ACCEPT_PAUSE = 0.5  # seconds without accepting when there are no descriptors left
 
 NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -201,6 +203,9 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
     def _turn(self) -> None:
         """Wait for sockets and serve them, once; a turn that fails is logged."""
         wait = self.limits.turn if self._cut_at is None else CLOSING_TURN
+        paused = self._paused_until - self.monotonic()
+        if paused > 0:
+            wait = min(wait, paused)
         try:
             wasyncore.loop(timeout=wait, use_poll=True, map=self._map, count=1)
             self._make_calls()
@@ -228,16 +233,32 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         full = len(self.active_channels) >= self.limits.connections
         if full and not self._full:
             log.warning(
-                "%d connections are open, as many as may be: new ones wait",
+                "%d connections are open, as many as may be: for new ones, idle ones "
+                "are closed, or they wait",
                 len(self.active_channels),
                 extra={"path": self.path},
             )
         self._full = full
-        return not full
+        return True
 
     def handle_accept(self) -> None:
-        """Take the connections that wait, some at once."""
+        """
+        Take the connections that wait, some at once.
+
+        When there is no place, the one goes that has been idle for longest: else
+        those who say nothing would keep out all others.
+        """
+        self._accept(self.limits.connections)
+
+    def _accept(self, most: int) -> None:
+        """Take connections until there are *most*."""
+        idle = self._idle()
         for _ in range(ACCEPTED_AT_ONCE):
+            full = len(self.active_channels) >= most
+            oldest = next(idle, None) if full else None
+            if full and oldest is None:
+                self._paused_until = self.monotonic() + FULL_PAUSE
+                return
             try:
                 accepted = self.accept()
             except OSError as error:
@@ -245,7 +266,15 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
                 return
             if accepted is None:
                 return
+            if oldest is not None:
+                oldest.handle_close()
             self._open(*accepted)
+
+    def _idle(self) -> Iterator[Channel]:
+        """Yield the connections that wait for nothing, the most silent one first."""
+        now = self.monotonic()
+        idle = [channel for channel in self.channels() if channel.is_idle(now)]
+        yield from sorted(idle, key=lambda channel: channel.last_activity)
 
     def _pause(self, error: OSError) -> None:
         """Without descriptors, do not try again at once; else the client has gone."""
@@ -302,7 +331,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
             linger: Seconds for a request that is on its way.
         """
         for _ in range(BACKLOG // ACCEPTED_AT_ONCE):
-            self.handle_accept()
+            self._accept(sys.maxsize)
         self.draining = True
         wasyncore.dispatcher.close(self)  # the socket alone: `close` ends the trigger
         self._cut_at, self._linger = deadline, linger

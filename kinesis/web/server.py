@@ -66,8 +66,9 @@ class HTTPServer:
         threads_pool: Threads that answer requests.
         cert: PEM file of the certificate, for HTTPS.
         key: PEM file of its key; None if *cert* has it.
-        connection_limit: Open connections; more wait in the system's backlog. A
-            process that may open fewer files has fewer.
+        connection_limit: Open connections; for more, idle ones are closed, or they
+            wait in the system's backlog. A process that may open fewer files has
+            fewer.
         max_body: Bytes of a request's body; 413 above.
         max_header: Bytes of its head; 431 above.
         request_timeout: Seconds for a whole request to arrive; 408 above.

@@ -13,6 +13,7 @@ import ssl
 from kinesis.web.channels import Channel
 
 WANTS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+SLOW_HANDSHAKE = 1.0  # seconds of silence in it, when there is no place for others
 HANDSHAKE_TIMEOUT = 10.0  # seconds from accepting a connection
 
 
@@ -144,6 +145,12 @@ class TLSChannel(Channel):
             return super().overdue(now)
         self.opened = self.opened or now
         return "slow handshake" if now - self.opened > HANDSHAKE_TIMEOUT else None
+
+    def is_idle(self, now: float) -> bool:
+        """Return whether nothing is lost, or a handshake that does not go on."""
+        if self.shaken:
+            return super().is_idle(now)
+        return now - self.last_activity > SLOW_HANDSHAKE
 
     def is_between_requests(self) -> bool:
         """Return whether nothing of a request, or of a handshake, has arrived."""

@@ -474,22 +474,48 @@ class TestBusy:
 
     def test_connections_over_the_limit_wait_until_another_ends(self, caplog):
         """
-        In the system's backlog, and are served then.
+        In the system's backlog, while all have asked for something.
         """
-        with serving(connection_limit=2) as server:
-            first, second = connect(server), connect(server)
-            eventually(lambda: server.load.connections == 2, "both are in")
-            with connect(server) as third:
-                third.sendall(GET + b"Connection: close\r\n\r\n")
-                eventually(lambda: "as many as may be" in caplog.text, "it says so")
+        app = Application()
+        with serving(app, connection_limit=2) as server:
+            with connect(server) as first, connect(server) as second:
+                for client in (first, second):
+                    client.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+                wait_for(app.entered, 2)
+                with connect(server) as third:
+                    third.sendall(GET + b"Connection: close\r\n\r\n")
+                    eventually(lambda: "as many as may be" in caplog.text, "it says so")
 
-                assert server.load.connections == 2
+                    assert server.load.connections == 2
 
-                first.close()
+                    app.gate.set()
 
-                assert read_all(third).startswith(b"HTTP/1.1 200")
+                    assert read_all(third).startswith(b"HTTP/1.1 200")
 
-            second.close()
+    def test_idle_connections_do_not_keep_others_out(self):
+        """
+        The one that has been silent for longest goes; those that have asked stay.
+        """
+        app = Application()
+        with serving(app, connection_limit=20) as server, contextlib.ExitStack() as all:
+            asking = all.enter_context(connect(server))
+            asking.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+            half = all.enter_context(connect(server))
+            half.sendall(GET)
+            idle = [all.enter_context(connect(server)) for _ in range(18)]
+            eventually(lambda: server.load.connections == 20, "all are in")
+            wait_for(app.entered)
+            for _ in range(50):
+                assert ask(server, "/hello").status == 200
+                assert server.load.connections <= 20
+
+            assert idle[0].recv(1) == b""  # closed
+
+            app.gate.set()
+            half.sendall(b"\r\n")
+
+            assert b"hello" in read_until(asking, b"hello")
+            assert b"hello" in read_until(half, b"hello")
 
     def test_without_descriptors_it_waits_and_goes_on(self, monkeypatch, caplog):
         """

@@ -130,6 +130,20 @@ def test_clients_that_never_shake_hands_delay_nobody(trust, monkeypatch):
         assert silent[1].recv(1) == b""
 
 
+def test_clients_that_never_shake_hands_keep_nobody_out(trust, monkeypatch):
+    """
+    When there is no place left, they go first; so do those that have been idle.
+    """
+    monkeypatch.setattr(tls, "SLOW_HANDSHAKE", 0.1)
+    with serving(cert=PEM, connection_limit=4) as server, contextlib.ExitStack() as all:
+        for _ in range(3):
+            all.enter_context(connect(server))
+        kept = all.enter_context(client_of(server, trust))
+        assert asked(kept, "/").status == 200
+        for _ in range(4):
+            assert ask(server, trust, "/").status == 200
+
+
 def test_a_client_that_speaks_no_tls_is_cut(trust):
     """
     With the alert that OpenSSL sends, or nothing.
