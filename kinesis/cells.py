@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -18,13 +17,13 @@ from kinesis.component import Component, overridden_hooks
 from kinesis.concurrency import Thread
 from kinesis.errors import ComponentStoppedError, WaitTimeoutError, describe
 from kinesis.futures import Future
-from kinesis.restarts import Override
 from kinesis.services import Services, report
 from kinesis.stages import ACTIVE, Outcome, Stage
 from kinesis.traces import TRACE
 
 if TYPE_CHECKING:
     from kinesis.lifecycle import Lifecycle
+    from kinesis.notices import Report
     from kinesis.serving import Serving
     from kinesis.supervisor import Supervisor
     from kinesis.timers import Timer
@@ -32,33 +31,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("kinesis")
 
 NOTES_KEPT = 200  # the newest lines of `why`
-
-
-class Kind(Enum):
-    """What a lifecycle reports to whoever decides about its component."""
-
-    STARTED = "started"
-    FAILED = "failed"  # a run failed: restart it, or let it fail for good
-    FINISHED = "finished by itself"
-    QUIET = "quiet"  # the run has ended, for a restart
-    STOPPED = "stopped"
-    TORN_DOWN = "torn down"
-
-
-@attrs.frozen(eq=False)
-class Report:
-    """
-    A fact about a child, for its supervisor.
-
-    *run* is the number of the incarnation it is about: one that is over is
-    counted, not obeyed.
-    """
-
-    cell: Cell
-    kind: Kind
-    run: int
-    outcome: Outcome | None = None
-    again_after: Override = None  # what `restart_after` of the component said
 
 
 @attrs.frozen

@@ -13,11 +13,12 @@ from collections.abc import Callable
 import attrs
 
 from kinesis import reports
-from kinesis.cells import Cell, Kind, Report
+from kinesis.cells import Cell
 from kinesis.concurrency import Empty, Queue, Thread
 from kinesis.errors import ComponentStoppedError, KinesisError, StageError
 from kinesis.futures import Future
 from kinesis.lifecycle import Lifecycle
+from kinesis.notices import Kind, Report
 from kinesis.reports import StopReport
 from kinesis.services import Services, report
 from kinesis.stages import Outcome, Result, Stage

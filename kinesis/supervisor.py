@@ -1,20 +1,14 @@
 """
 Supervises a container's children.
 
-What happens is taken out of an inbox, `Books.decide` decides, and the actions are
-carried out: orders to lifecycles, timers, answers. Nobody waits in between, and no
-code of users runs.
-
-One thread at a time does so. Mostly it is the supervisor's own; but a lifecycle's
-thread that reports, and whose stack holds no code of users either, decides in place
-when nobody is at it (`Supervisor.hear`): that saves two context switches a report.
+What is decided (see `kinesis.deciding`) is carried out here: orders to lifecycles,
+timers, answers. Nobody waits in between, and no code of users runs.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable
-from contextvars import ContextVar
 
 from kinesis.answers import (
     Answer,
@@ -23,12 +17,11 @@ from kinesis.answers import (
     stopping_error,
     taken_error,
 )
-from kinesis.cells import Cell, Kind, Report
-from kinesis.concurrency import Thread
+from kinesis.cells import Cell
+from kinesis.deciding import Deciding
 from kinesis.errors import ComponentStoppedError, WouldDeadlockError, describe
-from kinesis.inboxes import Inbox, Incoming
-from kinesis.life import CURRENT
 from kinesis.lifecycle import Lifecycle
+from kinesis.notices import Kind, Report
 from kinesis.restarts import Strategy
 from kinesis.services import report
 from kinesis.stages import Outcome, Result, Stage
@@ -39,7 +32,6 @@ from kinesis.supervision import (
     Began,
     Begin,
     Books,
-    Close,
     Do,
     End,
     Ended,
@@ -57,13 +49,8 @@ from kinesis.supervision import (
 
 __all__ = ["Answer", "Supervisor", "activation_error"]
 
-AT_ONCE = 8  # decisions in place, before the supervisor's own thread takes over
 
-_DECIDING: ContextVar[bool] = ContextVar("kinesis_deciding", default=False)
-"""Whether this thread decides already, for this supervisor or another."""
-
-
-class Supervisor:
+class Supervisor(Deciding):
     """
     Supervises the children of the container in *cell*.
 
@@ -74,16 +61,9 @@ class Supervisor:
     """
 
     def __init__(self, cell: Cell, strategy: Strategy) -> None:
-        self.cell = cell
-        self.books = Books(strategy)
+        super().__init__(cell, Books(strategy))
         self.holder: Hashable = None
         self.holding: Cell | None = None  # the child that is coming up
-        self._services = cell.services
-        self._inbox = Inbox(self._services.threads, self._refuse_happening)
-        self._thread: Thread | None = None
-        self._baton = self._services.threads.lock()  # who holds it decides
-        self._decided: Incoming | None = None  # the life; written under the baton
-        self._lock = self._services.threads.lock()
         self._began: Callable[[Outcome], object] | None = None
         self._ended: Callable[[], object] | None = None
         self._act_on = {
@@ -114,46 +94,11 @@ class Supervisor:
         if self._thread is None or not self._inbox.put(End()):  # it never began
             done()
 
-    def _ensure_thread(self) -> None:
-        """
-        Start the thread, unless it runs; in another life on a new inbox.
-
-        Raises:
-            RuntimeError: The system refuses another thread; all is as it was.
-        """
-        with self._lock:
-            last, inbox = self._thread, self._inbox
-            if last is not None and not inbox.is_closed:
-                return
-            life = inbox.for_next_life()
-            self._thread = self._services.threads.start(
-                lambda: self._run(life, last), f"kinesis:{self.cell.path}"
-            )
-            inbox.open(life)
-
-    def close(self) -> None:
-        """End the thread once the inbox is empty; refuse what comes later."""
-        with self._lock:
-            self._inbox.close()
-            started = self._thread is not None
-        if not started:
-            self._inbox.refuse_rest(self._inbox.life)
-            self._refuse_early()
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether children come up now: the container has begun to."""
-        return self._thread is not None
-
     def register(self, child: Cell) -> None:
         """Take a child that comes up together with the container."""
         child.tell = self.hear
         child.supervised_by = self
         self.books.register(child)
-
-    def threads(self) -> list[Thread]:
-        """Return the thread, if it was ever started."""
-        return [self._thread] if self._thread is not None else []
 
     # -- requests ----------------------------------------------------------------------
 
@@ -247,88 +192,7 @@ class Supervisor:
         if isinstance(left, Add | Ask):
             self._refuse(left.reply, stopping_error(self.cell.path))
 
-    # -- the thread -------------------------------------------------------------------
-
-    def _run(self, life: Incoming, last: Thread | None) -> None:
-        """Decide and act until closed, but not beside the thread of the *last* life."""
-        if last is not None:
-            last.join()
-        with self._baton:
-            self._decided = life
-        while life.bell.get():
-            self._decide_waiting()
-        with self._baton:
-            self._decide_all(life)
-            self._decide(Close(), self._services.threads.monotonic())
-            self._decided = None
-        self._inbox.refuse_rest(life)
-
-    def hear(self, told: Report) -> bool:
-        """
-        Take a report of a lifecycle in, and decide at once unless somebody does.
-
-        For threads whose stack holds no code of users. Returns False if closed.
-        """
-        if _DECIDING.get():  # a chain of containers must not become a chain of calls
-            return self._inbox.put(told)
-        if not self._inbox.put(told, ring=False):
-            return False
-        inside = CURRENT.set(None)
-        deciding = _DECIDING.set(True)
-        try:
-            self._decide_waiting(AT_ONCE)
-        finally:
-            _DECIDING.reset(deciding)
-            CURRENT.reset(inside)
-        return True
-
-    def _decide_waiting(self, most: int = -1) -> None:
-        """
-        Decide what waits, unless another thread is at it: that looks again.
-
-        Args:
-            most: Leave it to the supervisor's own thread after so many.
-        """
-        baton = self._baton
-        while baton.acquire(blocking=False):
-            try:
-                life = self._decided
-                if life is None:  # not begun yet: its thread does; or at an end
-                    self._inbox.life.bell.put(True)
-                    return
-                if self._decide_all(life, most):
-                    life.bell.put(True)
-                    return
-            finally:
-                baton.release()
-            if not len(life):
-                return
-
-    def _decide_all(self, life: Incoming, most: int = -1) -> bool:
-        """Decide what waits in *life*; true if that was too much for one go."""
-        now = self._services.threads.monotonic
-        while (happening := life.next()) is not None:
-            self._decide(happening, now())
-            most -= 1
-            if most == 0:
-                return True
-        return False
-
-    def _decide(self, happening: Happening, now: float) -> None:
-        """Decide about one happening; nothing that fails in it ends the thread."""
-        try:
-            actions = self.books.decide(happening, now)
-        except BaseException as error:
-            self._services.crashed(self.cell.path, error)
-            return
-        self._hold()
-        for action in actions:
-            try:
-                self._act(action)
-            except BaseException as error:
-                self._services.crashed(self.cell.path, error)
-        if self.books.ended_now:
-            self._services.on_ended()
+    # -- what is decided ---------------------------------------------------------------
 
     def _act(self, action: Action) -> None:
         self._act_on[type(action)](action)  # type: ignore[operator]  # by its type

@@ -12,8 +12,8 @@ from functools import partial
 
 import pytest
 
-from kinesis import concurrency
-from kinesis.concurrency import PARKED_MOST, SystemThreads
+from kinesis.concurrency import SystemThreads, system
+from kinesis.concurrency.system import PARKED_MOST
 from kinesis.errors import WaitTimeoutError
 from kinesis.futures import Future
 from kinesis.testing import Simulation
@@ -147,7 +147,7 @@ def test_the_start_of_a_thread_does_not_wait_for_it_to_begin(name: str) -> None:
     thread.join(PATIENCE)
     event = getattr(thread, name)
 
-    assert type(event) is concurrency._Begun
+    assert type(event) is system._Begun
     assert event.is_set()
     assert event.wait(0.0)
 
@@ -157,7 +157,7 @@ def test_a_thread_that_has_not_begun_is_alive_and_can_be_joined() -> None:
     `join` waits for the beginning too, for as long as it is given.
     """
     ran: list[int] = []
-    thread = concurrency._Thread(lambda job, _: job(), lambda: ran.append(1), "late")
+    thread = system._Thread(lambda job, _: job(), lambda: ran.append(1), "late")
 
     assert thread.is_alive()
     thread.join(0.01)
@@ -190,7 +190,7 @@ def test_a_thread_waits_for_its_beginning_where_nobody_asks_for_it(
     """
     A Python whose threads have no such event starts them its own way.
     """
-    monkeypatch.setattr(concurrency, "_STARTED", "_renamed")
+    monkeypatch.setattr(system, "_STARTED", "_renamed")
     ran: list[int] = []
     thread = SystemThreads().start(lambda: ran.append(1), "short")
     thread.join(PATIENCE)
@@ -298,7 +298,7 @@ def test_a_parked_thread_leaves_after_a_while(monkeypatch: pytest.MonkeyPatch) -
     """
     An idle program keeps no threads for what may never come.
     """
-    monkeypatch.setattr(concurrency, "PARKED_SECONDS", 0.05)
+    monkeypatch.setattr(system, "PARKED_SECONDS", 0.05)
     threads = SystemThreads()
     first = do(threads)
     deadline = time.monotonic() + PATIENCE
@@ -317,7 +317,7 @@ def test_a_job_given_while_the_thread_leaves_is_run(
     """
     Taking a parked thread and its leaving exclude one another.
     """
-    monkeypatch.setattr(concurrency, "PARKED_SECONDS", 0.0005)
+    monkeypatch.setattr(system, "PARKED_SECONDS", 0.0005)
     threads = SystemThreads()
     for _ in range(300):
         done = threading.Event()

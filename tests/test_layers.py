@@ -37,12 +37,13 @@ LAYERS = [
     {"component", "services", "workers"},
     {"handlers"},
     {"cells"},
-    {"publishing", "schedules"},
+    {"notices", "publishing", "schedules"},
     {"access"},
     {"serving"},
     {"inside"},
     {"lifecycle", "supervision"},
     {"answers", "inboxes"},
+    {"deciding"},
     {"supervisor", "standing"},
     {"steering"},
     {"sending"},
@@ -62,7 +63,7 @@ FACADE = DEPTH["__init__"]  # unknown names are public ones, from the facade
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # These two make threads and read clocks; everything else asks a `Threads`.
-SEAM = {"concurrency.py", "testing/simulation.py"}
+SEAM = {"concurrency/system.py", "testing/simulation.py"}
 MODULES_BEYOND = {"threading", "_thread", "queue"}
 NAMES_BEYOND = {"time.sleep", "time.monotonic"}
 

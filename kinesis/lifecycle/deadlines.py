@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import logging
 
-from kinesis.cells import Kind
 from kinesis.errors import DeadlineError, describe
 from kinesis.lifecycle.machine import Machine
+from kinesis.notices import Kind
 from kinesis.services import report
 from kinesis.stages import Event as Moves
 from kinesis.stages import Outcome, Result, Stage

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import logging
 
-from kinesis.cells import Kind
 from kinesis.lifecycle.rising import Rising
+from kinesis.notices import Kind
 from kinesis.services import report
 from kinesis.stages import Event as Moves
 from kinesis.stages import Outcome, Stage

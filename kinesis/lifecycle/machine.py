@@ -8,11 +8,12 @@ import logging
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
-from kinesis.cells import Cell, Kind, Report
+from kinesis.cells import Cell
 from kinesis.component import Component
 from kinesis.concurrency import Event, Thread
 from kinesis.inside import Inside
 from kinesis.life import CURRENT
+from kinesis.notices import Kind, Report
 from kinesis.restarts import Override, override_from
 from kinesis.services import log, report
 from kinesis.serving import Serving

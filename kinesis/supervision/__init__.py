@@ -23,8 +23,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from kinesis.cells import Kind, Report
 from kinesis.errors import describe
+from kinesis.notices import Kind, Report
 from kinesis.restarts import History
 from kinesis.stages import Outcome
 from kinesis.supervision.facts import (

@@ -8,7 +8,8 @@ from enum import Enum
 
 import attrs
 
-from kinesis.cells import Cell, Report
+from kinesis.cells import Cell
+from kinesis.notices import Report
 from kinesis.restarts import History
 from kinesis.stages import Outcome
 

@@ -4,7 +4,7 @@ Restarts: of one child, or of a group of them.
 
 from __future__ import annotations
 
-from kinesis.cells import Kind, Report
+from kinesis.notices import Kind, Report
 from kinesis.restarts import Again, GiveUp, LetBe, answer
 from kinesis.stages import Outcome
 from kinesis.supervision.facts import (

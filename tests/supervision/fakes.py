@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Sequence
 
 from kinesis import Component
-from kinesis.cells import Cell, Kind, Report
+from kinesis.cells import Cell
 from kinesis.concurrency import SystemThreads
 from kinesis.errors import DeadlineError
+from kinesis.notices import Kind, Report
 from kinesis.restarts import Backoff, Restart, Strategy
 from kinesis.services import Services
 from kinesis.stages import Outcome, Result, Stage

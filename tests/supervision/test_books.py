@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kinesis.cells import Kind, Report
+from kinesis.notices import Kind, Report
 from kinesis.restarts import LetBe
 from kinesis.stages import Outcome, Result, Stage
 from kinesis.supervision import (

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from kinesis import Container, Stage, private
-from kinesis.cells import Kind, Report
+from kinesis.deciding import AT_ONCE
 from kinesis.inboxes import Inbox
+from kinesis.notices import Kind, Report
 from kinesis.supervision import Action, Happening, Settle
-from kinesis.supervisor import AT_ONCE
 from kinesis.testing import Simulation
 from tests.supervision.parts import Bench
 
