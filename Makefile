@@ -73,7 +73,7 @@ demo: $(DEMO) ## run the demo; ctrl-c stops it
 .PHONY: test
 test: $(DEV) ## run the default suite; branch coverage must be 95 % or more
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n $(JOBS) --kinesis-traced-seeds=5 $(ARGS)
+	$(BIN)/coverage run -m pytest -n $(JOBS) --kinesis-traced-seeds=3 $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

@@ -28,7 +28,7 @@ settings.register_profile(
 settings.load_profile("default")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """
     Hear ctrl-c as a program in the foreground does, and the processes of tests too.
 
@@ -37,6 +37,15 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hands_out_tests(config):
+        sys.settrace(None)  # it runs nothing of ours: coverage would only slow it down
+        threading.settrace(None)
+
+
+def hands_out_tests(config: pytest.Config) -> bool:
+    """Return whether this process leaves all tests to others, as with ``-n 2``."""
+    is_one_of_them = hasattr(config, "workerinput")
+    return bool(config.getoption("numprocesses", None)) and not is_one_of_them
 
 
 @pytest.fixture(autouse=True)
