@@ -38,6 +38,7 @@ __all__ = [
 OURS = tuple(
     os.path.join(os.path.dirname(__file__), name)
     for name in (
+        "alarms.py",
         "plugin.py",
         "primitives.py",
         "reports.py",
@@ -45,6 +46,7 @@ OURS = tuple(
         "scheduler.py",
         "simulated_threads.py",
         "simulation.py",
+        "stragglers.py",
     )
 )
 BOOTSTRAP = os.path.join(os.path.dirname(os.__file__), "threading.py")

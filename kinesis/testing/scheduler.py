@@ -24,9 +24,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from heapq import heappop, heappush
 from typing import NoReturn
 
+from kinesis.testing.alarms import Alarms
 from kinesis.testing.errors import Abandoned, SimulationError
 from kinesis.testing.reports import (
     deadlock,
@@ -37,6 +37,7 @@ from kinesis.testing.reports import (
     stranger,
     stuck,
 )
+from kinesis.testing.stragglers import Stragglers
 from kinesis.testing.tasks import Carrier, Carriers, Gate, Task, Waitable
 
 __all__ = ["Scheduler"]
@@ -44,10 +45,7 @@ __all__ = ["Scheduler"]
 RESTLESS = (0.1, 0.3, 0.6, 0.9)  # chance to pass the baton on, at each operation
 STALL = (0.0, 0.1, 0.3, 0.3)  # chance to stall, each time the baton is passed on
 SPARED = 0.95  # chance that a stalled thread is passed over, each time it is drawn
-BARREN_JUMPS = 1_000  # leaps in time for background threads alone: then it is stuck
-SWALLOWED = 1_000  # times that a thread may go on after it was abandoned
 SLICE = 0.5  # real seconds until the main thread looks whether ctrl-c was missed
-LINGER = 0.05  # real seconds that each further operation of such a thread takes
 FOREVER = float("inf")
 
 
@@ -97,12 +95,10 @@ class Scheduler:
         self._restless = RESTLESS[int(self._random() * len(RESTLESS))]
         self._stalling = STALL[int(self._random() * len(STALL))]
         self._ready: list[Task] = []  # those that could run, without the holder
-        self._alarms: list[tuple[float, int, Task]] = []  # heap of timed waits
-        self._tickets = 0
+        self._alarms = Alarms()
         self._numbers = 0
         self._labels: dict[str, int] = {}
-        self._barren = 0
-        self._lost: dict[int, Task] = {}  # by real ident: went on after the end
+        self._stragglers = Stragglers()
         self.main = self._new_task("main", None)
         self.main.gate = carriers.gate()
         self.main.real = self._get_ident()
@@ -177,10 +173,9 @@ class Scheduler:
         if waiters is not None:
             waiters.append(me)
         if deadline is not None:
-            self._tickets = me.ticket = self._tickets + 1
-            heappush(self._alarms, (deadline, me.ticket, me))
+            self._alarms.set(me, deadline)
         if not me.background:
-            self._barren = 0
+            self._alarms.barren = 0
         other = self.next()
         if other is not me:
             self._hand(me, other)
@@ -253,7 +248,7 @@ class Scheduler:
         self.tasks.remove(task)
         self.wake_all(task.joiners)
         if not task.background:
-            self._barren = 0
+            self._alarms.barren = 0
         other = self.main if self.closing else self.next()
         carrier.task = other if other.gate is None else None
         if other.gate is None:  # not begun: no change of real threads is needed
@@ -336,41 +331,19 @@ class Scheduler:
 
     def _pass_time(self) -> bool:
         """Leap to the earliest timed wait; False if there is none that counts."""
-        alarms = self._alarms
-        while alarms and alarms[0][2].ticket != alarms[0][1]:
-            heappop(alarms)  # was woken before its time
-        if not alarms or alarms[0][0] > self.horizon:
+        first = self._alarms.first()
+        if first is None or first[0] > self.horizon:
             return False
-        if alarms[0][2].background and not self._is_fruitful():
+        moment, task = first
+        if task.background and not self._alarms.is_fruitful():
             return False
-        self.now = max(self.now, alarms[0][0])
+        self.now = max(self.now, moment)
         self._ring()
         return True
 
-    def _is_fruitful(self) -> bool:
-        """
-        Return whether time may pass for a background thread's sake.
-
-        It may be a timer that is about to wake somebody; but a thousand times in
-        a row without any other thread running, it is a watcher that watches
-        nothing, unless another thread waits for a later moment.
-        """
-        self._barren += 1
-        if self._barren <= BARREN_JUMPS:
-            return True
-        self._barren = 0
-        return any(
-            task.ticket == ticket and not task.background
-            for _, ticket, task in self._alarms
-        )
-
     def _ring(self) -> None:
         """Make everybody able to run whose moment has come."""
-        alarms = self._alarms
-        while alarms and alarms[0][0] <= self.now:
-            _, ticket, task = heappop(alarms)
-            if task.ticket != ticket:
-                continue
+        while (task := self._alarms.due(self.now)) is not None:
             if task.waiters is not None:
                 task.waiters.remove(task)
             self._ready_now(task)
@@ -421,9 +394,8 @@ class Scheduler:
     def _beyond(self, me: Task) -> None:
         """Deal with a step that is one too many, or after the end."""
         if self.closing:
-            me.swallowed += 1
-            if me.swallowed > SWALLOWED and me is not self.main:
-                self._give_up(me)
+            if me is not self.main and self._stragglers.swallow(me):
+                self._go_on_without(me)
             raise Abandoned
         self._limit = self.steps + self._span
         error = livelock(self)
@@ -432,24 +404,17 @@ class Scheduler:
         self._ready.append(me)
         self._hand(me, self._tell_main(error))
 
-    def _give_up(self, me: Task) -> NoReturn:
-        """Go on with the end without a thread that goes on whatever is raised."""
+    def _go_on_without(self, me: Task) -> NoReturn:
+        """Go on with the end, and hold up *me*, which is the calling thread."""
         assert self.main.gate is not None
-        assert me.real is not None
-        self._lost[me.real] = me
         self.current = self.main
         self.main.gate.release()
-        self._linger(me)
-
-    def _linger(self, me: Task) -> NoReturn:
-        """Slow down a thread that was given up, until it ends."""
-        assert me.gate is not None
-        me.gate.acquire(True, LINGER)
-        raise Abandoned
+        self._stragglers.linger(me)
 
     def _standstill(self) -> SimulationError:
         """Say what everybody waits for, as nobody can run or time is up."""
-        if self._alarms and self._alarms[0][0] > self.horizon:
+        first = self._alarms.first()
+        if first is not None and first[0] > self.horizon:
             return left(self, "still running after the end of the main thread")
         error = deadlock(self)
         for task in self.tasks:
@@ -458,8 +423,7 @@ class Scheduler:
 
     def _stranger(self) -> Task:
         """Refuse a thread that is not of this simulation, while it goes on."""
-        if self._get_ident() in self._lost:
-            self._linger(self._lost[self._get_ident()])
+        self._stragglers.hold_up(self._get_ident())
         if self.over:
             return self.main
         if self.closing:  # the main thread, which an interrupt cost the baton
