@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 import attrs
 import pytest
 from werkzeug import Request
+from werkzeug.test import create_environ
 
 from kinesis import Component, Container, Runtime
 from kinesis.container import ContainerRef
 from kinesis.routing import routes_of
 from kinesis.web.application import Application
-from tests.web.shop import Stock, world
+from kinesis.web.tally import BATCH
+from tests.web.shop import PATIENCE, Stock, world
 
 MANY = 1_000  # components, each of ten routes
 TIMES = 10
@@ -43,11 +45,12 @@ class Calls:
 
 
 @contextlib.contextmanager
-def counted() -> Iterator[Calls]:
-    """Count what this thread calls in the block, and those that begin in it."""
+def counted(*, others: bool = True) -> Iterator[Calls]:
+    """Count what this thread calls in the block, and *others* that begin in it."""
     calls = Calls()
     before = sys.getprofile(), threading.getprofile()
-    threading.setprofile(calls.profile)
+    if others:
+        threading.setprofile(calls.profile)
     sys.setprofile(calls.profile)
     try:
         yield calls
@@ -87,11 +90,13 @@ def calls_beside(many: int) -> int:
     """Return how many calls it takes, with *many* others there."""
     with counted() as calls, Runtime("app", http=0) as runtime:
         container = filled(runtime, many)
+        taken = []
         with without_collector():
-            before = calls.number
             for _ in range(TIMES):
+                before = calls.number
                 come_and_go(container)
-            return calls.number - before
+                taken.append(calls.number - before)
+        return min(taken)  # a thread that is late does some of it in the next one
 
 
 def peak_of(do: Callable[[], object]) -> int:
@@ -112,8 +117,8 @@ def test_it_takes_as_many_calls_with_ten_thousand_routes():
     few, many = calls_beside(1), calls_beside(MANY)
 
     assert len(routes_of(Ten)) * MANY == 10_000
-    assert many == pytest.approx(few, rel=0.05)
-    assert few > 100 * TIMES  # it does see what happens
+    assert many == pytest.approx(few, rel=0.1)
+    assert few > 100  # it does see what happens
 
 
 def test_it_takes_as_many_bytes_with_ten_thousand_routes():
@@ -135,13 +140,53 @@ def test_it_takes_as_many_bytes_with_ten_thousand_routes():
     assert many < 20_000
 
 
+def test_a_request_does_the_same_while_components_come_and_go():
+    """
+    As many calls, none of them to wait: it shares nothing with those who change the
+    tree but the processor.
+    """
+    with Runtime("app", [Stock(name="stock")]) as runtime:
+        app = Application(runtime.root._cell)
+        environ = create_environ("/app/stock")
+        container = runtime.add(Container(name="all"))
+
+        def calls_of_requests() -> int:
+            with without_collector(), counted(others=False) as calls:
+                for _ in range(BATCH):  # which are counted together
+                    app(dict(environ), lambda status, headers: None)
+                return calls.number
+
+        calls_of_requests()  # the first ones fill caches
+        alone = calls_of_requests()
+        over, gone = threading.Event(), threading.Semaphore(0)
+
+        def churn() -> None:
+            while not over.is_set():
+                come_and_go(container)
+                gone.release()
+
+        thread = threading.Thread(target=churn)
+        thread.start()
+        try:
+            meanwhile = []
+            for _ in range(TIMES):
+                assert gone.acquire(timeout=PATIENCE)
+                meanwhile.append(calls_of_requests())
+        finally:
+            over.set()
+            thread.join(PATIENCE)
+
+    assert not thread.is_alive()
+    assert meanwhile == [alone] * TIMES
+
+
 def test_a_route_of_no_component_takes_as_many_calls_beside_thousands():
     """
     As long as it is a plain path; patterns are made anew with those beside them.
     """
 
     def calls(app: Application) -> int:
-        with counted() as calls, without_collector():
+        with without_collector(), counted() as calls:
             for _ in range(TIMES):
                 app.add_route("/hooks/own", answer_of_none)
                 app.remove_route("/hooks/own")
