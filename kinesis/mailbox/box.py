@@ -186,6 +186,7 @@ class Mailbox(Door):
         if timeout is None or not 0.0 <= timeout <= LONGEST:
             timeout = _span(timeout)
         envelope.message = message
+        envelope.error = None
         envelope.accepted_at = now = self._now()
         envelope.deadline = now + timeout if timeout >= 0.0 else None
         envelope.claim = [END, BEGIN]
@@ -205,12 +206,12 @@ class Mailbox(Door):
         self._gates.append(gate)  # shut again, by us
         error = envelope.error
         if error is None:
-            latencies = self.tally.latencies
-            latencies.append(envelope.answered_at - now)
-            if len(latencies) >= BATCH:
+            spans, ended = self.tally.spans, envelope.answered_at
+            spans.append((ended - now, ended - envelope.began_at))
+            if len(spans) >= BATCH:
                 self.tally.fold()
             return envelope.value
-        try:
+        try:  # type: ignore[unreachable]  # another thread has set it
             raise error
         finally:  # no cycle through the error's own traceback
             del error, envelope

@@ -97,18 +97,20 @@ class Envelope:
         """
         tally = self.tally
         now = tally.now()
-        if self.deadline is not None and now >= self.deadline:
+        deadline = self.deadline
+        if deadline is not None and now >= deadline:
             self.turn_away("expired", lambda: late(self, began=False))
             return False
         self.began_at = now
         try:
-            if self.claim.pop() is END:  # its sender has taken BEGIN
-                tally.count("expired")
-                return False
+            began = self.claim.pop()
         except IndexError:  # answered already
             return False
-        tally.begun += 1
-        return True
+        if began:
+            tally.begun += 1
+            return True
+        tally.count("expired")  # it was END: its sender has taken BEGIN
+        return False
 
     def answer(self, value: object = None) -> bool:
         """
@@ -125,8 +127,8 @@ class Envelope:
             return False
         tally.handled += 1
         if self.accepted_at is not None:
-            tally.latencies.append(now - self.accepted_at)
-            if len(tally.latencies) >= BATCH:
+            tally.spans.append((now - self.accepted_at, 0.0))
+            if len(tally.spans) >= BATCH:
                 tally.fold()
         return True
 
@@ -207,7 +209,7 @@ class Posted(Envelope):
 
 
 class Asked(Envelope):
-    """One whose sender waits on the raw lock *gate*."""
+    """One whose sender waits on the raw lock *gate*; *error* is None from the start."""
 
     __slots__ = ("accepted_at", "answered_at", "deadline", "error", "gate", "value")
 
@@ -225,18 +227,17 @@ class Asked(Envelope):
         Do as `Envelope.answer`.
 
         Written out, as every call less is felt: while the worker runs, a sender
-        that it wakes can only wait. So it is the sender who counts the latency.
+        that it wakes can only wait. So it is the sender who counts how long it took.
         """
         tally = self.tally
         self.answered_at = now = tally.now()
-        tally.busy_seconds += now - self.began_at
         try:
             self.claim.pop()
         except IndexError:
+            tally.busy_seconds += now - self.began_at
             return False
         tally.handled += 1
         self.value = value
-        self.error = None
         self.gate.release()
         return True
 

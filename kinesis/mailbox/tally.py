@@ -17,7 +17,7 @@ __all__ = ["BATCH", "LATENCY_BOUNDS", "Counts", "Tally"]
 
 # seconds, as upper bounds
 LATENCY_BOUNDS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
-BATCH = 64  # latencies counted together: 2 KiB
+BATCH = 64  # spans counted together: 8 KiB
 
 
 @attrs.frozen
@@ -82,14 +82,16 @@ class Tally:
             so one at a time, and without a lock.
         path: Of the component, for messages.
         now: The clock.
-        latencies: Seconds, not yet counted; whoever appends the last of `BATCH`
-            calls `fold`.
+        spans: Latency and time in the handler of one each, in seconds, not yet
+            counted; whoever appends the last of `BATCH` calls `fold`.
+        busy_seconds: In handlers, except for what comes by *spans* or *here*.
     """
 
     __slots__ = (
         "_lock",
         "begun",
         "busy_seconds",
+        "busy_seconds_folded",
         "busy_seconds_here",
         "dropped",
         "expired",
@@ -98,13 +100,13 @@ class Tally:
         "handled",
         "here",
         "late",
-        "latencies",
         "latency_buckets",
         "latency_most",
         "latency_seconds",
         "now",
         "path",
         "refused",
+        "spans",
         "stopped",
     )
 
@@ -114,23 +116,24 @@ class Tally:
         self._lock = threads.lock()
         self.begun = self.handled = self.failed = self.late = 0
         self.here = self.failed_here = 0
-        self.busy_seconds_here = 0.0
+        self.busy_seconds_here = self.busy_seconds_folded = 0.0
         self.expired = self.dropped = self.stopped = self.refused = 0
         self.busy_seconds = self.latency_seconds = self.latency_most = 0.0
         self.latency_buckets: list[int] = []  # empty until the first are counted
-        self.latencies: list[float] = []
+        self.spans: list[tuple[float, float]] = []
 
     def fold(self) -> None:
-        """Count the latencies that have come together."""
+        """Count the spans that have come together."""
         with self._lock:
             if not self.latency_buckets:
                 self.latency_buckets = [0] * (len(LATENCY_BOUNDS) + 1)
-            latencies = self.latencies[:]
-            del self.latencies[: len(latencies)]
-            for latency in latencies:
+            spans = self.spans[:]
+            del self.spans[: len(spans)]
+            for latency, busy in spans:
                 self.latency_buckets[bisect_left(LATENCY_BOUNDS, latency)] += 1
-            self.latency_seconds += sum(latencies)
-            self.latency_most = max(self.latency_most, *latencies, 0.0)
+                self.latency_seconds += latency
+                self.latency_most = max(self.latency_most, latency)
+                self.busy_seconds_folded += busy
 
     def count_failed(self, busy: float) -> None:
         """Count one answered with an error, after so many seconds of its handler."""
@@ -156,7 +159,9 @@ class Tally:
             refused=self.refused,
             depth=depth,
             running=max(0, self.begun - self.handled - self.failed - self.late),
-            busy_seconds=self.busy_seconds + self.busy_seconds_here,
+            busy_seconds=self.busy_seconds
+            + self.busy_seconds_here
+            + self.busy_seconds_folded,
             latency_seconds=self.latency_seconds,
             latency_most=self.latency_most,
             latency_buckets=tuple(self.latency_buckets),
