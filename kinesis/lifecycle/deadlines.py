@@ -125,11 +125,17 @@ class Deadlines(Machine):
             if order.stage is Stage.TEARING_DOWN:
                 cell.note("tear_down ran late")
                 cell.ended(order.outcome())
+                self._owes = False
+                self._look_if_hung()
             return
         self._stuck = tuple(other for other in self._stuck if other is not order)
-        if not self._stuck:
-            cell.hung = None
+        self._look_if_hung()
         how = f" and raised {describe(order.error)}" if order.error is not None else ""
         text = f"{order.hook or 'a handler'} came back after it was abandoned{how}"
         cell.note(text)
         report(logging.WARNING, cell.path, text, order.error)
+
+    def _look_if_hung(self) -> None:
+        """Nothing is stuck any more, or still to run on the thread that was?"""
+        if not self._stuck and not self._owes:
+            self.cell.hung = None

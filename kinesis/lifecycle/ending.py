@@ -182,7 +182,7 @@ class Ending(Rising):
         busy = self._dedicated.busy if self._dedicated is not None else None
         stuck = busy is not None and busy.abandoned
         order = Order(self.stage, hooks, self._hook_ended)
-        order.abandoned = stuck
+        order.abandoned = self._owes = stuck
         self._own_worker().give(order)
         if stuck:  # it runs if the thread ever comes back
             return Moves.FAILED

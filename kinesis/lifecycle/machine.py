@@ -69,6 +69,7 @@ class Machine:
         "_lock",
         "_moving",
         "_order",
+        "_owes",
         "_parts",
         "_pending",
         "_ready_said",
@@ -126,6 +127,7 @@ class Machine:
         self._ready_wanted = False
         self._ready_said: Order | None = None  # in this one, by its own thread
         self._stuck: tuple[Order, ...] = ()  # abandoned, and still running
+        self._owes = False  # a `tear_down`, behind what is stuck
         self._failure: Outcome | None = None
         self._late_timer: Timer | None = None
         self._stopping: Event | None = None

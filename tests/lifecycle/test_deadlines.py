@@ -242,6 +242,35 @@ def test_a_handler_that_hangs_at_the_stop_is_named(
     assert "stop" not in part.hooks
 
 
+@pytest.mark.seeds(20)
+def test_it_is_hung_until_its_tear_down_has_run_as_well(
+    simulation: Simulation,
+) -> None:
+    """
+    Else another life could begin beside it, once what was stuck has come back.
+    """
+    in_stop, in_tear_down = Stuck(simulation), Stuck(simulation)
+    part = traced(stop=in_stop, tear_down=in_tear_down)
+    part.stop_deadline = 2.0
+    with simulation.runtime() as runtime:
+        ref = runtime.add(part)
+        ref.stop()
+        in_stop.let_go()
+        in_tear_down.inside.wait()
+        simulation.settle()
+
+        assert ref.report().hung is not None
+        with pytest.raises(ActivationError):
+            ref.start()
+
+        in_tear_down.let_go()
+        simulation.settle()
+        assert ref.report().hung is None
+        part.at.clear()
+        ref.start()
+        assert ref.stage is Stage.STARTED
+
+
 @pytest.mark.seeds(10)
 def test_of_two_threads_that_hang_each_is_named_and_may_come_back(
     simulation: Simulation,
