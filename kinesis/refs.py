@@ -147,16 +147,23 @@ class Ref(Generic[C]):
         End its run, begin another one, and wait for that.
 
         The container's strategy may name siblings to be restarted with it. It does
-        not count against the restart limit. Errors as in `start`.
+        not count against the restart limit. One that restarts with it, and asks from
+        inside a hook or handler, does not wait. Errors as in `start`.
         """
         self._ask(Wish.RESTART, timeout)
 
     def _ask(self, wish: Wish, timeout: float | None) -> None:
-        """Have the container do it; wait, unless the component itself asks."""
+        """Have the container do it; wait, unless that would end who asks."""
+        ending = [self._cell]
+        if wish is Wish.RESTART and self._cell.supervised_by is not None:
+            ending = self._cell.supervised_by.ends_too(self._cell)
         answer = ask(self._cell, wish)
         inside = self._cell.services.inside()
-        if inside is None or not _is_at_or_below(inside.path, self.path):
-            answer.future.result(timeout)  # else it would wait for itself
+        if inside is not None and any(
+            _is_at_or_below(inside.path, cell.path) for cell in ending
+        ):
+            return  # it would wait for itself
+        answer.future.result(timeout)
 
     # -- messages ----------------------------------------------------------------------
 

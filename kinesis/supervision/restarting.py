@@ -122,7 +122,7 @@ class Restarting(Ledger):
 
     def _restart(self, child: Child, seconds: float) -> None:
         """Restart *child* in *seconds*, with those the strategy names."""
-        members, causes = self._affected(child), {child}
+        members, causes = self.affected(child), {child}
         if len(members) == 1 and self.group is None:
             self._end_run(child, seconds)
             return
@@ -138,14 +138,15 @@ class Restarting(Ledger):
             member.token = 0  # the wait of its own is over: the group's counts
         self.group = Group(members, causes, seconds, next(self._tokens))
 
-    def _affected(self, child: Child) -> list[Child]:
-        """Return whom the strategy restarts when *child* ended, in order."""
+    def affected(self, child: Child) -> list[Child]:
+        """Return whom the strategy restarts when *child* ends, in order."""
         if self.strategy == "one-for-one" or child not in self.order:
             return [child]
-        order = [each for each in self.order if each.status is not Status.ENDED]
+        started = self.order.copy()  # others ask too
+        order = [each for each in started if each.status is not Status.ENDED]
         if self.strategy == "one-for-all":
             return order
-        return order[order.index(child) :]
+        return order[order.index(child) :] if child in order else [child]
 
     def _end_run(self, child: Child, seconds: float) -> None:
         """Have it end its run, to start again in *seconds*."""

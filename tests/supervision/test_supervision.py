@@ -17,6 +17,7 @@ from kinesis import (
     Outcome,
     Restart,
     Stage,
+    handles,
     private,
 )
 from kinesis.errors import (
@@ -82,6 +83,55 @@ def test_waits_grow_until_a_run_has_lasted(simulation: Simulation) -> None:
         waits = [line.split(" in ")[1] for line in ref.why() if "restart" in line]
 
         assert waits == ["1.00 s", "2.00 s", "4.00 s", "8.00 s", "8.00 s", "1.00 s"]
+
+
+# -- restarts from inside ------------------------------------------------------------
+
+
+class Restarts(Component):
+    """Restarts whom it is told, from its handler."""
+
+    @handles(str)
+    def restart_other(self, path: str) -> str:
+        """Restart the component at *path*, and wait for that."""
+        self.find(path).restart()
+        return "done"
+
+
+@pytest.mark.parametrize("strategy", ["one-for-all", "rest-for-one"])
+def test_who_restarts_a_sibling_that_takes_it_along_does_not_wait(
+    simulation: Simulation, strategy: Any
+) -> None:
+    """
+    It would wait for its own handler to end.
+    """
+    parts = [Restarts(name=name) for name in "abc"]
+    box = Container(name="box", strategy=strategy, components=parts)
+    with simulation.runtime(components=[box]) as runtime:
+        began = simulation.now
+
+        assert runtime["box/b"].send("a") == "done"
+
+        simulation.settle()
+        assert simulation.now - began < 1.0
+        assert [ref.report().run for ref in runtime["box"]] == [2, 2, 2]
+        assert [ref.report().hung for ref in runtime["box"]] == [None] * 3
+
+
+def test_who_restarts_a_sibling_that_leaves_it_alone_waits(
+    simulation: Simulation,
+) -> None:
+    """
+    The one that started before goes on, and sees the other start again.
+    """
+    parts = [Restarts(name=name) for name in "abc"]
+    box = Container(name="box", strategy="rest-for-one", components=parts)
+    with simulation.runtime(components=[box]) as runtime:
+        assert runtime["box/a"].send("b") == "done"
+        assert runtime["box/b"].report().run == 2
+
+        simulation.settle()
+        assert [ref.report().run for ref in runtime["box"]] == [1, 2, 2]
 
 
 # -- restart_after -------------------------------------------------------------------
