@@ -20,7 +20,7 @@ from kinesis.errors import (
     DuplicateNameError,
     StageError,
 )
-from kinesis.futures import Future
+from kinesis.futures import Future, OutsideFuture
 from kinesis.refs import SEND_TIMEOUT, STAGE_TIMEOUT, Ref
 from kinesis.restarts import STRATEGIES, Strategy
 from kinesis.services import Services
@@ -140,7 +140,8 @@ class ContainerRef(Ref[C]):
         activation. Errors as in `add`, from the future's ``result()``.
         """
         cell, answer = self._submit(component, None, wait=False)
-        refs: Future[Any] = Future(self._cell.services.threads, f"'{cell.path}'")
+        threads = self._cell.services.threads
+        refs: OutsideFuture[Any] = OutsideFuture(threads, f"'{cell.path}'")
 
         def settle(done: Future[Cell]) -> None:
             error = done.exception(0)

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from kinesis.concurrency import FOREVER, Threads
 from kinesis.errors import WaitTimeoutError
 
-__all__ = ["Future"]
+__all__ = ["Future", "OutsideFuture"]
 
 T = TypeVar("T")
 
@@ -77,8 +77,9 @@ class Future(Generic[T]):
         """
         Call *callback* with this future once it is done, at once if it is.
 
-        It runs on the thread that sets the result: keep it short. What one raises
-        keeps no other from being called; it comes out of there, on that thread.
+        If it has to wait for the result, it runs on the thread that sets it: keep it
+        short. What one raises keeps no other from being called; it comes out of
+        there, on that thread.
         """
         with self._mutex:
             if self._callbacks is not None:
@@ -104,7 +105,7 @@ class Future(Generic[T]):
             self._callbacks = None
         self._gate.release()
         if callbacks:
-            self._call(callbacks)
+            self._let_know(callbacks)
         return True
 
     def _call(self, callbacks: tuple[Callable[[Future[T]], object], ...]) -> None:
@@ -118,9 +119,35 @@ class Future(Generic[T]):
         if first is not None:
             raise first
 
+    def _let_know(self, callbacks: tuple[Callable[[Future[T]], object], ...]) -> None:
+        """Call all of them, on the thread that has set the result."""
+        self._call(callbacks)
+
     def __repr__(self) -> str:
         state = "waiting"
         if self.done():
             error = self._error
             state = "done" if error is None else f"failed: {type(error).__name__}"
         return f"<Future of {self._what} [{state}]>"
+
+
+class OutsideFuture(Future[T]):
+    """
+    A future for code of users: its callbacks hold up nobody but one another.
+
+    Those that have to wait for the result run, one after another, on a thread that
+    has nothing else to do; what they raise is logged.
+    """
+
+    __slots__ = ("_threads",)
+
+    def __init__(self, threads: Threads, what: str = "the result") -> None:
+        super().__init__(threads, what)
+        self._threads = threads
+
+    def _let_know(self, callbacks: tuple[Callable[[Future[T]], object], ...]) -> None:
+        """Call all of them on another thread; here if the system has none."""
+        try:
+            self._threads.fresh(lambda: self._call(callbacks))
+        except RuntimeError:
+            self._call(callbacks)

@@ -18,6 +18,7 @@ from kinesis.answers import (
     taken_error,
 )
 from kinesis.cells import Cell
+from kinesis.concurrency import Thread
 from kinesis.deciding import Deciding
 from kinesis.errors import ComponentStoppedError, WouldDeadlockError, describe
 from kinesis.lifecycle import Lifecycle
@@ -161,6 +162,13 @@ class Supervisor(Deciding):
         answer.undo = undo
         return nested
 
+    def ends_too(self, cell: Cell) -> list[Cell]:
+        """Return those whose run ends, too, when *cell* is restarted."""
+        child = self.books.child_of(cell)
+        if child is None:
+            return [cell]
+        return [each.cell for each in self.books.affected(child)]
+
     def ask(self, wish: Wish, cell: Cell, by: str) -> Answer:
         """Have something done with one child."""
         answer = Answer(cell)
@@ -206,7 +214,7 @@ class Supervisor(Deciding):
                 self._activate(cell)
             case Do.FORGET:
                 _end_unbegun(cell)
-                self._services.leave_behind(cell.threads())
+                self._services.leave_behind(_threads_in(cell))
                 cell.forgotten()
             case Do.RESTART if life is not None:
                 life.restart()
@@ -319,6 +327,15 @@ class Supervisor(Deciding):
 
     def __repr__(self) -> str:
         return f"<Supervisor of {self.cell.path} {self.books!r}>"
+
+
+def _threads_in(cell: Cell) -> list[Thread]:
+    """Return the threads of *cell*, and of all below it."""
+    threads = cell.threads()
+    if cell.supervisor is not None:
+        for child in cell.supervisor.books.in_order():
+            threads += _threads_in(child.cell)
+    return threads
 
 
 def _end_unbegun(cell: Cell) -> None:

@@ -26,7 +26,7 @@ from kinesis.errors import (
     StageError,
     WaitTimeoutError,
 )
-from kinesis.futures import Future
+from kinesis.futures import Future, OutsideFuture
 from kinesis.testing import Simulation
 from tests.lifecycle.parts import Traced, raising, traced, waits
 
@@ -91,18 +91,69 @@ def test_adds_that_do_not_wait_keep_their_order(simulation: Simulation) -> None:
     """
     The futures are done in the order in which they were asked for.
     """
-    done: list[str] = []
+    before: list[tuple[bool, ...]] = []
     with simulation.runtime() as runtime:
         futures: list[Future[Ref[Component]]] = [
             runtime.add_nowait(part) for part in idle("c", "a", "b")
         ]
-        for future in futures:
-            future.add_done_callback(lambda f: done.append(f.result(0).name))
+        for number, future in enumerate(futures):
+            earlier = futures[:number]
+            future.add_done_callback(
+                lambda _, earlier=earlier: before.append(
+                    tuple(each.done() for each in earlier)
+                )
+            )
         for future in futures:
             future.result(10)
         simulation.settle()
 
-        assert done == ["c", "a", "b"] == names(runtime)
+        assert sorted(before) == [(), (True,), (True, True)]
+        assert names(runtime) == ["c", "a", "b"]
+
+
+@pytest.mark.seeds(20)
+def test_a_callback_of_an_add_that_blocks_holds_nobody_up(
+    simulation: Simulation,
+) -> None:
+    """
+    It runs on a thread that has nothing else to do.
+    """
+    begin, go = simulation.threads.event(), simulation.threads.event()
+    called: list[str] = []
+
+    def block(done: Future[Ref[Traced]]) -> None:
+        called.append(done.result(0).path)
+        go.wait()
+
+    with simulation.runtime() as runtime:
+        future = runtime.add_nowait(traced("one", init=lambda _: begin.wait()))
+        future.add_done_callback(block)
+        begin.set()
+        other = runtime.add(Idle(name="other"))
+        other.restart(timeout=1.0)
+        simulation.settle()
+        go.set()
+
+    assert called == ["/app/one"]
+
+
+def test_a_callback_is_called_in_place_if_the_system_has_no_thread_for_it(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Late is better than never.
+    """
+    future: OutsideFuture[int] = OutsideFuture(simulation.threads)
+    called: list[int] = []
+    future.add_done_callback(lambda done: called.append(done.result(0)))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(simulation.threads, "fresh", refuse)
+    future.set_result(7)
+
+    assert called == [7]
 
 
 def test_a_failed_add_is_no_childs_affair_but_its_own(simulation: Simulation) -> None:

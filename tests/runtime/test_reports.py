@@ -190,6 +190,22 @@ def test_what_was_removed_and_hangs_is_named_too() -> None:
     assert caught.value.paths == ("/app/stubborn",)
 
 
+def test_what_was_in_a_container_that_was_removed_is_named_too() -> None:
+    """
+    At whatever depth.
+    """
+    with Hang() as hang:
+        part = stubborn("stop", hang, stop_deadline=0.05)
+        inner = Container(name="inner", components=[part])
+        outer = Container(name="outer", components=[inner])
+        runtime = Runtime(name="app", components=[outer]).start()
+        runtime.remove("outer")
+        with pytest.raises(HungError, match="over.wait") as caught:
+            runtime.stop()
+
+    assert caught.value.paths == ("/app/outer/inner/stubborn",)
+
+
 def test_what_came_back_is_no_longer_late() -> None:
     """
     It was given up on, but has ended since: nothing hangs.
