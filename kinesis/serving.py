@@ -178,7 +178,9 @@ class Serving(Access):
         the system switches to such a sender and back.
         """
         turn, cell, publishing = self.turn, self.cell, self.publishing
-        if not turn.acquire(False):
+        try:
+            turn.claim()
+        except IndexError:
             turn.take()
         turn.owner = self._ident
         if self._entered is not None:
@@ -258,7 +260,11 @@ class Serving(Access):
         if depth >= DEEPEST or (timeout is not None and timeout <= 0.0):
             return NOT_HERE
         # What came before has been begun; if it has not ended, it has the turn.
-        if entered is None or entered.count or not turn.acquire(False):
+        if entered is None or entered.count:
+            return NOT_HERE
+        try:
+            turn.claim()
+        except IndexError:
             return NOT_HERE
         turn.owner = self._get_ident()
         try:

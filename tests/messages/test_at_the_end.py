@@ -95,8 +95,10 @@ def test_messages_accepted_before_the_stop_are_handled_until_its_deadline(
 
         # 3, 6 and 9 s: the third began in time, the fourth would not.
         assert worker.snapshot().done == [3.0] * 3
-        assert answers[:3] == [3.0] * 3
-        assert [type(each) for each in answers[3:]] == [ComponentStoppedError] * 3
+        # Noted by six threads: those that wake up at one moment do so in any order.
+        refused = [type(each) for each in answers if each != 3.0]
+        assert answers.count(3.0) == 3
+        assert refused == [ComponentStoppedError] * 3
         assert seconds == pytest.approx(9.0)
         assert worker.report().hung is None
 

@@ -263,15 +263,14 @@ class Between:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._turn, name)
 
-    def acquire(self, blocking: bool) -> bool:
+    def claim(self) -> None:
         """Take it; let another thread look at the state before going on."""
-        taken: bool = self._turn.acquire(blocking)
+        self._turn.claim()
         if not self.seen:
             try:
                 self.seen.append(in_thread(self._look).result())
             except WaitTimeoutError as error:
                 self.seen.append(error)
-        return taken
 
 
 def test_however_many_messages_come_between_two_looks() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -71,12 +72,33 @@ def hold_and_count(simulation: Simulation, turn: Turn, seen: list[int]) -> None:
             turn.give_back()
 
 
+def let_others_run_around_the_token(turn: Turn, simulation: Simulation) -> None:
+    """Have the simulation choose who runs next before and after each use of it."""
+    switch = simulation.threads.lock()
+
+    def wrapped(use: Callable[..., Any]) -> Callable[..., Any]:
+        def with_others(*arguments: Any) -> Any:
+            with switch:  # a point at which the seed chooses
+                pass
+            try:
+                return use(*arguments)
+            finally:
+                with switch:
+                    pass
+
+        return with_others
+
+    turn.claim = wrapped(turn.claim)
+    turn._lay_down = wrapped(turn._lay_down)
+
+
 @pytest.mark.seeds(200, step_seconds=0.001)
 def test_it_is_never_lost_nor_had_twice(simulation: Simulation) -> None:
     """
     With waits that end at the very moment at which it is handed over.
     """
     turn = Turn(simulation.threads)
+    let_others_run_around_the_token(turn, simulation)
     seen = [0, 0]
     threads = [
         simulation.threads.start(
@@ -109,16 +131,14 @@ class Interrupted:
 
 
 class Gates(SystemThreads):
-    """Threads whose second lock is a gate that is interrupted."""
+    """Threads whose locks are gates that are interrupted."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first: Any = lambda: None
-        self.made = 0
 
     def lock(self) -> Any:
-        self.made += 1
-        return threading.Lock() if self.made == 1 else Interrupted(self.first)
+        return Interrupted(self.first)
 
 
 @pytest.mark.parametrize("handed_over", [False, True])
