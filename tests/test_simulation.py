@@ -413,8 +413,8 @@ def test_a_thread_is_known_by_name_and_joined(threads: Threads) -> None:
     go.set()
     thread.join(5)
     assert thread.is_alive() is False
-    assert "ended" in threads.stack(thread.ident)
-    assert "ended" in threads.stack(None)
+    assert threads.stack(thread.ident) == "  (the thread does not run)\n"
+    assert threads.stack(None) == "  (the thread does not run)\n"
 
 
 def test_a_thread_cannot_join_itself(threads: Threads) -> None:

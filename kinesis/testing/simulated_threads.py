@@ -230,7 +230,7 @@ class SimulatedThreads:
         for task in self._scheduler.tasks:
             if task.number == ident:
                 return stack_of(task)
-        return "  (the thread has ended)\n"
+        return "  (the thread does not run)\n"
 
     def close(self, timeout: float) -> list[str]:
         """End the parked threads; see `Threads.close`."""
