@@ -37,7 +37,25 @@ Wants = tuple[bool, bool, bool]  # of stage, state and component changes
 Failed = Callable[["Callback", BaseException], object]
 
 
-class Listener:
+class Closable:
+    """What is closed at the end of a ``with`` block."""
+
+    def close(self) -> None:
+        """Be told of nothing more."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Listener(Closable):
     """
     Somebody who is told of changes, until `close`.
 
@@ -78,17 +96,6 @@ class Listener:
     def end(self) -> None:
         """Note that nothing more is told: the component is gone."""
         self.closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Callback(Listener):
@@ -160,7 +167,7 @@ class Seat(Listener):
             subscription.end()
 
 
-class Subscription:
+class Subscription(Closable):
     """
     Changes to be read, by iterating or with `get`.
 
@@ -293,17 +300,6 @@ class Subscription:
         del unread  # outside the lock: what goes with it may run anything
         if self.seat is not None:
             self.seat.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # What follows is for the hub.
 

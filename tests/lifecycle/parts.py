@@ -8,12 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from kinesis import Component, private
+from kinesis import private
+from tests.hooks import Passing
 
 PATIENCE = 10.0  # seconds until a test says that something never came
-
-HOOKS = ("pre_init", "init", "post_init", "pre_start", "start", "stop", "tear_down")
-WAY_UP = HOOKS[:5]
 
 
 class Awkward(Exception):
@@ -34,7 +32,7 @@ KINDS: tuple[Callable[[], BaseException], ...] = (
 KIND_NAMES = ("plain", "exit", "interrupt", "generator-exit", "memory", "awkward")
 
 
-class Traced(Component):
+class Traced(Passing):
     """
     Notes each hook that runs, and on which thread; does *at* there.
 
@@ -44,27 +42,6 @@ class Traced(Component):
 
     ran: list[tuple[str, str]] = private(factory=list)
     at: dict[str, Callable[[Traced], object]] = private(factory=dict)
-
-    def pre_init(self) -> None:
-        self.pass_by("pre_init")
-
-    def init(self) -> None:
-        self.pass_by("init")
-
-    def post_init(self) -> None:
-        self.pass_by("post_init")
-
-    def pre_start(self) -> None:
-        self.pass_by("pre_start")
-
-    def start(self) -> None:
-        self.pass_by("start")
-
-    def stop(self) -> None:
-        self.pass_by("stop")
-
-    def tear_down(self) -> None:
-        self.pass_by("tear_down")
 
     def pass_by(self, hook: str) -> None:
         """Note that *hook* runs; do what the test wants it to do."""

@@ -15,7 +15,8 @@ from kinesis.concurrency import Event, Thread
 from kinesis.errors import HungError, KinesisError
 from kinesis.restarts import Backoff
 from kinesis.testing import Simulation
-from tests.lifecycle.parts import HOOKS, KINDS, Traced
+from tests.hooks import HOOKS
+from tests.lifecycle.parts import KINDS, Traced
 
 KINDS_RAISED = tuple(type(kind()) for kind in KINDS)
 STRATEGIES: tuple[Literal["one-for-one", "rest-for-one", "one-for-all"], ...] = (

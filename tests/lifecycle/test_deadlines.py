@@ -15,8 +15,8 @@ from kinesis.errors import (
     HungError,
 )
 from kinesis.testing import Simulation
+from tests.hooks import WAY_UP
 from tests.lifecycle.parts import (
-    WAY_UP,
     Traced,
     lines_at,
     raising,

@@ -10,12 +10,11 @@ from kinesis import Component, Ref, Stage, State, field, private
 from kinesis.errors import ActivationError, StageError
 from kinesis.stages import HOOKS as HOOKS_OF_STAGES
 from kinesis.testing import Simulation
+from tests.hooks import HOOKS, WAY_UP
 from tests.lifecycle.parts import (
-    HOOKS,
     KIND_NAMES,
     KINDS,
     PATIENCE,
-    WAY_UP,
     Traced,
     errors_at,
     raising,

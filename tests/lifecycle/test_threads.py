@@ -18,7 +18,8 @@ from kinesis.errors import KinesisError
 from kinesis.restarts import Backoff
 from kinesis.testing import SimulatedThreads, Simulation, keep_carriers, simulate
 from kinesis.testing.simulation import untraced
-from tests.lifecycle.parts import HOOKS, PATIENCE, Traced, raising, traced, waits
+from tests.hooks import HOOKS
+from tests.lifecycle.parts import PATIENCE, Traced, raising, traced, waits
 
 NOW = Backoff(first=0, most=0)
 OFTEN = Restart(backoff=NOW, limit=10**9, window=0)  # no window, no books

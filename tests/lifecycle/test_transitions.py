@@ -13,7 +13,8 @@ from kinesis.concurrency import Event
 from kinesis.errors import ActivationError, ComponentStoppedError, KinesisError
 from kinesis.stages import TABLE
 from kinesis.testing import Simulation
-from tests.lifecycle.parts import HOOKS, WAY_UP, Traced, raising, traced, waits
+from tests.hooks import HOOKS, WAY_UP
+from tests.lifecycle.parts import Traced, raising, traced, waits
 
 # --------------------------------------------------------------- it is STARTED
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from kinesis import Component, Message, Ref, field, handles
+from kinesis import Component, Message, Ref, field, handles, private
 from kinesis.mailbox import Counts
 from kinesis.serving import Serving
 
@@ -83,6 +83,25 @@ class Adder(Component):
         message.entered.set()
         assert message.go.wait(PATIENCE), "nobody let the handler go"
         return "held"
+
+
+class Editing(Adder):
+    """An adder whose `start` stays in an edit until *go* is set, and adds ten in it."""
+
+    entered: threading.Event = private(factory=threading.Event)
+    go: threading.Event = private(factory=threading.Event)
+
+    def start(self) -> None:
+        self.ready()
+        with self.edit():
+            self.entered.set()
+            assert self.go.wait(PATIENCE), "nobody let the edit go"
+            self.sum += 10
+        self.stopping.wait()
+
+    def wait_entered(self) -> None:
+        """Wait until the edit has begun."""
+        assert self.entered.wait(PATIENCE), "the edit never began"
 
 
 class Looping(Adder):

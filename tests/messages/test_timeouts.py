@@ -19,10 +19,10 @@ from kinesis.errors import (
 from kinesis.testing import simulate
 from tests.messages.parts import (
     LONG,
-    PATIENCE,
     Add,
     Adder,
     Call,
+    Editing,
     Get,
     Hold,
     Looping,
@@ -70,25 +70,16 @@ def test_a_message_that_waits_for_an_edit_until_its_time_is_over_never_runs() ->
     """
     It has not begun while somebody else has the state to himself.
     """
-    entered, go = threading.Event(), threading.Event()
-
-    class Edits(Adder):
-        def start(self) -> None:
-            self.ready()
-            with self.edit():
-                entered.set()
-                assert go.wait(PATIENCE)
-            self.stopping.wait()
-
+    part = Editing(name="edits")
     with Runtime() as runtime:
-        edits = runtime.add(Edits(name="edits"))
-        assert entered.wait(PATIENCE)
+        edits = runtime.add(part)
+        part.wait_entered()
         with pytest.raises(ReplyTimeoutError) as late:
             edits.send(Add(5), timeout=0.05)
-        go.set()
+        part.go.set()
 
         assert late.value.began is False
-        assert edits.send(Get()) == 0
+        assert edits.send(Get()) == 10
 
 
 def time_left(component: Component) -> float | None:

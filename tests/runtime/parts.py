@@ -8,11 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from kinesis import Component, private
+from tests.hooks import Passing
 
 PATIENCE = 10.0  # seconds until a test says that something never came
-
-HOOKS = ("pre_init", "init", "post_init", "pre_start", "start", "stop", "tear_down")
-WAY_UP = HOOKS[:5]
 
 
 class Loop(Component):
@@ -26,32 +24,14 @@ class Brief(Component):
     """Has nothing to do, and so has finished at once."""
 
 
-class Stubborn(Component):
+class Stubborn(Passing):
     """Does something at one of its hooks, such as to hang there."""
 
     at: dict[str, Callable[[], object]] = private(factory=dict)
 
-    def pre_init(self) -> None:
-        self.pass_by("pre_init")
-
-    def init(self) -> None:
-        self.pass_by("init")
-
-    def post_init(self) -> None:
-        self.pass_by("post_init")
-
-    def pre_start(self) -> None:
-        self.pass_by("pre_start")
-
     def start(self) -> None:
-        self.pass_by("start")
+        super().start()
         self.stopping.wait()
-
-    def stop(self) -> None:
-        self.pass_by("stop")
-
-    def tear_down(self) -> None:
-        self.pass_by("tear_down")
 
     def pass_by(self, hook: str) -> None:
         """Do what the test wants done at *hook*."""

@@ -15,11 +15,10 @@ import pytest
 from kinesis import Component, Container, Restart, Runtime, Stage
 from kinesis.errors import ComponentStoppedError, HungError
 from kinesis.restarts import Backoff
+from tests.hooks import HOOKS, WAY_UP
 from tests.programs import UNMEASURED
 from tests.runtime.parts import (
-    HOOKS,
     PATIENCE,
-    WAY_UP,
     Brief,
     Hang,
     Loop,

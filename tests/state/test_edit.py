@@ -8,7 +8,16 @@ import pytest
 
 from kinesis import Component, ComponentChange, Runtime, field, handles
 from kinesis.errors import WaitTimeoutError
-from tests.messages.parts import PATIENCE, Add, Adder, Call, Hold, in_thread, wait_until
+from tests.messages.parts import (
+    PATIENCE,
+    Add,
+    Adder,
+    Call,
+    Editing,
+    Hold,
+    in_thread,
+    wait_until,
+)
 
 
 def test_one_edit_is_one_change() -> None:
@@ -49,25 +58,15 @@ def test_no_handler_runs_inside_of_an_edit() -> None:
     """
     It waits for the end of the block.
     """
-    entered, go = threading.Event(), threading.Event()
-
-    class Once(Adder):
-        def start(self) -> None:
-            self.ready()
-            with self.edit():
-                entered.set()
-                assert go.wait(PATIENCE)
-                self.sum += 10
-            self.stopping.wait()
-
+    part = Editing(name="once")
     with Runtime() as runtime:
-        once = runtime.add(Once(name="once"))
-        assert entered.wait(PATIENCE)
+        once = runtime.add(part)
+        part.wait_entered()
         sending = in_thread(lambda: once.send(Add(1)))
         wait_until(lambda: once.report().messages.depth == 0)  # type: ignore[union-attr]  # it has begun
 
         assert not sending.is_done
-        go.set()
+        part.go.set()
         assert sending.result() == 11
 
 
@@ -211,21 +210,12 @@ def test_a_first_look_waits_for_an_edit_as_long_as_it_says(timeout: float) -> No
     """
     The block has the state to itself.
     """
-    entered, go = threading.Event(), threading.Event()
-
-    class Once(Adder):
-        def start(self) -> None:
-            self.ready()
-            with self.edit():
-                entered.set()
-                assert go.wait(PATIENCE)
-            self.stopping.wait()
-
+    part = Editing(name="once")
     with Runtime() as runtime:
-        once = runtime.add(Once(name="once"))
-        assert entered.wait(PATIENCE)
+        once = runtime.add(part)
+        part.wait_entered()
         with pytest.raises(WaitTimeoutError, match="its code still runs"):
             once.snapshot(timeout)
-        go.set()
+        part.go.set()
 
-        assert once.snapshot().sum == 0
+        assert once.snapshot().sum == 10
