@@ -17,7 +17,7 @@ from kinesis.access import Access
 from kinesis.errors import ComponentStoppedError, describe
 from kinesis.handlers import Handlers, updater
 from kinesis.life import CURRENT
-from kinesis.mailbox import Envelope, Mailbox, what
+from kinesis.mailbox import Asked, Envelope, Mailbox, what
 from kinesis.routing import routes_of
 from kinesis.schedules import Scheduled
 from kinesis.services import report
@@ -169,13 +169,14 @@ class Serving(Access):
         del envelope  # as in `_handle`
         TRACE.reset(token)
 
-    def _handle(self, envelope: Envelope) -> None:
+    def _handle(self, envelope: Envelope) -> None:  # noqa: C901  # see below
         """
         Handle one message, and answer it whatever happens.
 
-        Written out where that saves a call: while this runs, a sender that is awake
-        can only wait, and on a single processor the longer it takes, the more often
-        the system switches to such a sender and back.
+        Long, and written out where that saves a call: while this runs, a sender that
+        is awake can only wait, and on a single processor the longer it takes, the more
+        often the system switches to such a sender and back. The two calls that begin
+        and answer, 100 ns, were a tenth of the time of a message with one sender.
         """
         turn, cell, publishing = self.turn, self.cell, self.publishing
         try:
@@ -185,11 +186,22 @@ class Serving(Access):
         turn.owner = self._ident
         if self._entered is not None:
             self._entered.leave()
-        if not envelope.begin():  # with the turn: who waits for it, waits in time
+        # As Envelope.begin; with the turn: who waits for it, waits in time.
+        began = envelope.began_at = self._now()
+        deadline, claimed = envelope.deadline, None
+        try:
+            if deadline is None or began < deadline:
+                claimed = envelope.claim.pop()
+        except IndexError:
+            pass
+        if not claimed:
+            envelope.expire(claimed)
             turn.give_back()
             return
+        tally = self.mailbox.tally
+        tally.begun += 1
         self.envelope = envelope
-        began = cell.busy_since = envelope.began_at
+        cell.busy_since = began
         feed = publishing.feed
         if feed.watched or began < publishing.expected_until:
             publishing.before(began)
@@ -209,12 +221,22 @@ class Serving(Access):
         turn.give_back()
         if cell.stalled is not None:
             cell.recovered()
-        if error is None:
-            envelope.answer(value)
-        else:
+        if error is not None:
             self._failed(envelope, error)
             # The traceback leads to this frame: let it not lead on to the error.
             del envelope, error
+        elif type(envelope) is not Asked:
+            envelope.answer(value)
+        else:  # As Asked.answer.
+            envelope.answered_at = now = self._now()
+            try:
+                envelope.claim.pop()
+            except IndexError:  # the sender's time was over, or we were abandoned
+                tally.busy_seconds += now - began
+                return
+            tally.handled += 1
+            envelope.value = value
+            envelope.gate.release()
 
     def _run_all(self, batch: tuple[object, ...]) -> list[object]:
         """Run a transaction: all of them, or the state is as it was."""

@@ -15,6 +15,7 @@ and learns, rightly, that it never ran.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from contextvars import Context
@@ -50,7 +51,8 @@ class Envelope:
     A message on its way, and the duty to answer it. This one's sender has gone on.
 
     The worker calls `begin`; if that is true it runs the handler, then calls
-    `answer` or `fail`, once.
+    `answer` or `fail`, once. That of a component (`kinesis.serving`) does as `begin`
+    and `Asked.answer` do without calling them: who changes the one changes both.
 
     Attributes:
         message: What was sent; None in an envelope with a *batch*.
@@ -95,22 +97,29 @@ class Envelope:
         False if it must not run: its sender took it out, or its deadline has
         passed; then it is answered here with `ReplyTimeoutError`.
         """
-        tally = self.tally
-        now = tally.now()
-        deadline = self.deadline
-        if deadline is not None and now >= deadline:
+        self.began_at = now = self.tally.now()
+        claimed = None
+        if self.deadline is None or now < self.deadline:
+            with contextlib.suppress(IndexError):  # answered already
+                claimed = self.claim.pop()
+        if not claimed:
+            self.expire(claimed)
+            return False
+        self.tally.begun += 1
+        return True
+
+    def expire(self, claimed: bool | None) -> None:
+        """
+        Have it never begin; answer it with `ReplyTimeoutError` if it has no answer.
+
+        Args:
+            claimed: END if that was claimed, as its sender had taken BEGIN, and
+                the message with it. None if nothing was claimed.
+        """
+        if claimed is END:
+            self.tally.count("expired")
+        else:
             self.turn_away("expired", lambda: late(self, began=False))
-            return False
-        self.began_at = now
-        try:
-            began = self.claim.pop()
-        except IndexError:  # answered already
-            return False
-        if began:
-            tally.begun += 1
-            return True
-        tally.count("expired")  # it was END: its sender has taken BEGIN
-        return False
 
     def answer(self, value: object = None) -> bool:
         """
