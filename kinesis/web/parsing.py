@@ -25,6 +25,11 @@ from kinesis.web.problems import title_of
 MAX_TARGET = 8_192  # bytes of path and query together
 MAX_PATH = 2_048  # bytes of path, as sent
 
+MAX_LINES = 256  # of a head; each takes about as long as all the rest
+
+SLICE = 4_096  # bytes of a chunked body read at once: each chunk copies the rest
+MAX_FRAMING = 16 * 1024  # bytes around chunks, besides twice those in them
+
 VERSIONS = ("1.0", "1.1")
 
 TARGET = re.compile(r"[\x21-\x7e]+")
@@ -143,17 +148,36 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress is not typed
 
     def received(self, data: bytes) -> int:
         """Take more bytes of the request; return how many belong to it."""
+        if self.chunked:
+            data = data[:SLICE]
         try:
             taken: int = super().received(data)
         except ValueError:  # a length of 5000 digits, an address like [::
             self._fault = Fault(400, "the head of the request cannot be read.")
             self.error, self.completed, taken = True, True, len(data)
+        if self.chunked and self._is_mostly_framing():
+            self._fault = Fault(400, "the chunks of the body are too small.")
+            self.error = self.completed = True
         if self.error is not None:
             self.error = Refusal(self._fault or self._translated(self.error))
         return taken
 
+    def _is_mostly_framing(self) -> bool:
+        """
+        Whether what is around the chunks of the body is out of proportion.
+
+        Reading a chunk takes the loop as long as reading some hundred bytes in one.
+        Source: the limit of Go's ``net/http`` (CVE-2023-39326).
+        """
+        size: int = len(self.body_rcv)
+        framing: int = self.body_bytes_received - size
+        return framing > MAX_FRAMING + 2 * size
+
     def parse_header(self, header_plus: bytes) -> None:
         """Read the head; raise `ParsingError` for what is refused."""
+        if header_plus.count(b"\n") > MAX_LINES:
+            self._fault = Fault(431, f"the head has more than {MAX_LINES} lines.")
+            raise ParsingError(self._fault.detail)
         super().parse_header(header_plus)
         self._fault = fault_of_head(
             self.version, self.headers, header_plus

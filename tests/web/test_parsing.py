@@ -250,6 +250,54 @@ def test_a_chunk_that_is_none_is_refused():
         assert status_of(head, body) == 400, body
 
 
+def test_chunks_that_are_mostly_framing_are_refused():
+    """
+    Few small ones are taken; 6 000 of one byte each would keep the loop busy.
+    """
+    head = GET + b"Transfer-Encoding: chunked\r\n\r\n"
+    large = Adjustments(max_request_body_size=2**20)
+
+    def fed(body: bytes) -> Parser:
+        parser = Parser(large)
+        data = head + body
+        while data and not parser.completed:
+            data = data[parser.received(data) :]
+        parser.close()  # large bodies are in files
+        return parser
+
+    taken = fed(b"1\r\na\r\n" * 3_000 + b"0\r\n\r\n")
+
+    assert taken.error is None
+    assert taken.headers["CONTENT_LENGTH"] == "3000"
+
+    framed = b"1\r\na\r\n" * 6_000 + b"0\r\n\r\n"
+    extended = b"1;" + b"x=y;" * 100 + b"x=y\r\na\r\n"
+
+    for body in (framed, extended * 50 + b"0\r\n\r\n", b"0" * 20_000):
+        assert fed(body).error.code == 400
+
+    assert fed((b"400\r\n" + b"a" * 1_024 + b"\r\n") * 900).error is None
+
+
+def test_a_chunked_body_is_read_in_slices():
+    """
+    Each chunk copies what follows it, so all at once would take time squared.
+    """
+    parser = Parser(Adjustments())
+    parser.received(GET + b"Transfer-Encoding: chunked\r\n\r\n")
+    body = b"5\r\nabcde\r\n" * 10_000
+
+    assert 0 < parser.received(body) <= 4_096
+
+
+def test_a_head_of_many_lines_is_refused():
+    """
+    Each line takes the loop as long as a whole short request.
+    """
+    assert status_of(GET + b"a:b\r\n" * 200 + b"\r\n") is None
+    assert status_of(GET + b"a:b\r\n" * 300 + b"\r\n") == 431
+
+
 def test_close_among_other_options_closes_the_connection():
     """
     ``Connection: TE, close`` means close.
