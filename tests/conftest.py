@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -46,6 +47,12 @@ def hands_out_tests(config: pytest.Config) -> bool:
     """Return whether this process leaves all tests to others, as with ``-n 2``."""
     is_one_of_them = hasattr(config, "workerinput")
     return bool(config.getoption("numprocesses", None)) and not is_one_of_them
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector the tests and what they have imported: it stays."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
