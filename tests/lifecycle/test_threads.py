@@ -230,6 +230,45 @@ def test_a_message_loop_that_breaks_goes_on_afresh(
     assert runtime._services.crashes == 1
 
 
+@pytest.mark.seeds(20)
+@pytest.mark.parametrize("blocks", [True, False])
+def test_a_message_loop_that_breaks_at_the_end_holds_nobody_up(
+    simulation: Simulation,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    blocks: bool,
+) -> None:
+    """
+    The end of the run waits for the loop, not for how it ends.
+    """
+    caplog.clear()
+    go = simulation.threads.event()
+
+    class Plain(Component):
+        def default_handler(self, message: object) -> None:
+            go.wait()
+
+    class Blocks(Plain):
+        def start(self) -> None:
+            self.stopping.wait()
+
+    part = Blocks(name="part") if blocks else Plain(name="part")
+    with simulation.runtime() as runtime:
+        ref = runtime.add(part)
+        monkeypatch.setattr(Cell, "recovered", raising(ValueError("ours")))
+        ref.post("breaks it")
+        simulation.settle()
+        ref._cell.stalled = "so the loop says that it has recovered"
+        stopper = simulation.threads.start(ref.stop, "stopper")
+        simulation.settle()
+        go.set()
+        stopper.join(1.0)
+
+        assert ref.stage is Stage.STOPPED
+        assert ref.report().hung is None
+    assert runtime._services.crashes == 1
+
+
 # ------------------------------------------------------------------ transitions
 
 
