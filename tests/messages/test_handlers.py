@@ -9,6 +9,7 @@ import pytest
 
 from kinesis import Component, Message, Runtime, control, handles
 from kinesis.errors import DeclarationError, UnhandledMessageError
+from kinesis.handlers import Function, Handlers
 from tests.messages.parts import Adder, Call, Get, wait_until
 
 
@@ -250,3 +251,27 @@ def test_each_component_has_handlers_of_its_own() -> None:
         assert one.send(Extra()) == "one"
         with pytest.raises(UnhandledMessageError):
             other.send(Extra())
+
+
+def test_one_that_is_set_while_it_is_looked_for_is_found() -> None:
+    """
+    What was found before is not kept: the next message would get it as well.
+    """
+
+    class Slow(Handlers):
+        """Somebody sets a handler at the end of the first search."""
+
+        searched = 0
+
+        def _search(self, kind: type, added: Any) -> Function:
+            found = super()._search(kind, added)
+            self.searched += 1
+            if self.searched == 1:
+                self.set(Get, lambda message: "new")
+            return found
+
+    handlers = Slow(Adder(name="adder"), "/app/adder", lambda message: None)
+
+    assert handlers[Get](Get()) == "new"
+    assert handlers[Get](Get()) == "new"
+    assert handlers.searched == 2
