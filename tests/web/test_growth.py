@@ -17,12 +17,20 @@ from werkzeug.test import create_environ
 from kinesis import Component, Container, Runtime
 from kinesis.container import ContainerRef
 from kinesis.routing import routes_of
+from kinesis.testing.simulation import untraced
 from kinesis.web.application import Application
 from kinesis.web.tally import BATCH
 from tests.web.shop import PATIENCE, Stock, world
 
 MANY = 1_000  # components, each of ten routes
 TIMES = 10
+
+
+@pytest.fixture(autouse=True)
+def _uncovered() -> Iterator[None]:
+    """Hide from coverage: it takes memory as it goes, and each of a million calls."""
+    with untraced():
+        yield
 
 
 def answer(self: Component, request: Request) -> str:
