@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kinesis.web.listener import Listener
 
 TRACE_KEY = "kinesis.trace"  # where in the environ the application leaves a trace id
+PIECE = 2_048  # bytes read at once: some fifty requests, if they are short
 LEAST_IDLE = 0.1  # seconds; a new client's request may be on its way
 DISCARD_SECONDS = 2.0  # how long, and
 DISCARD_BYTES = 8 * 2**20  # how much of a refused request is read and thrown away
@@ -47,6 +48,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
     discarding: float | None = None  # since when it is read and thrown away
     discarded = 0
     request_began = 0.0
+    _rest = b""  # what has come and is not read yet
     _activity = 0.0
     _held: list[bytes] | None = None
 
@@ -64,18 +66,35 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
     # --- on the loop's thread ---
 
     def received(self, data: bytes) -> bool:
-        """Take bytes from the client; note when each request began."""
-        before = self.request
-        taken: bool = super().received(data)
-        if self.request is not before:
-            self.request_began = self.server.monotonic()
+        """Take bytes from the client."""
+        self._rest += data
+        return self.read_on()
+
+    def read_on(self) -> bool:
+        """
+        Read what has come, until enough requests wait; the rest when they do not.
+
+        Waitress would read all: thousands of short requests, if a client sends them
+        at once, while all other clients wait. Notes when each request began.
+        """
+        taken, most = False, self.adj.channel_request_lookahead
+        while self._rest and len(self.requests) <= most:
+            piece, self._rest = self._rest[:PIECE], self._rest[PIECE:]
+            before = self.request
+            taken = super().received(piece)
+            if self.request is not before:
+                self.request_began = self.server.monotonic()
+            if not taken:  # it is about to be closed
+                self._rest = b""
+        if self._rest:
+            self.server.behind.add(self)
         return taken
 
     def readable(self) -> bool:
         """Whether the loop should read; waitress's rules, or to throw away."""
         if self.discarding is not None:
             return True
-        return not self.input_ended and super().readable()
+        return not self.input_ended and not self._rest and super().readable()
 
     def handle_read(self) -> None:
         """Read; after a refusal only to let the client get to the answer."""
@@ -192,7 +211,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
 
     def is_between_requests(self) -> bool:
         """Return whether nothing of a next request has arrived."""
-        return self.request is None
+        return self.request is None and not self._rest
 
     def refuse(self, fault: Fault, retry_after: float | None = None) -> None:
         """
@@ -217,6 +236,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress is not typed
     def handle_close(self) -> None:
         """Close the connection and what hangs on it."""
         super().handle_close()
+        self._rest = b""
         if self.request is not None:
             self.request.close()
         stream, self.stream = self.stream, None

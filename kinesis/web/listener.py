@@ -90,6 +90,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         self.access = AccessLog(path, threads.monotonic)
         self.draining = False  # answers ask clients to go elsewhere
         self.clean = True  # nothing had to be cut at the end
+        self.behind: set[Channel] = set()  # have come further than they are read
         self._context = context
         self._reserve = pool if reserve is None else reserve
         self._reserved = reserved
@@ -209,6 +210,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
         try:
             wasyncore.loop(timeout=wait, use_poll=True, map=self._map, count=1)
             self._make_calls()
+            self._read_on()
             self._sweep(self.monotonic())
         except Exception:
             log.exception("a turn of the loop failed", extra={"path": self.path})
@@ -220,6 +222,15 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress is not typed
             self._awake = False
         for _ in range(len(self._calls)):
             self._calls.popleft()()
+
+    def _read_on(self) -> None:
+        """Read on where it was enough before; who answers a request wakes us."""
+        behind, self.behind = self.behind, set()
+        for channel in behind:
+            try:
+                channel.read_on()
+            except Exception:  # as waitress does with what fails in a poll
+                channel.handle_error()
 
     def readable(self) -> bool:
         """

@@ -28,7 +28,7 @@ MAX_PATH = 2_048  # bytes of path, as sent
 MAX_LINES = 256  # of a head; each takes about as long as all the rest
 
 SLICE = 4_096  # bytes of a chunked body read at once: each chunk copies the rest
-MAX_FRAMING = 16 * 1024  # bytes around chunks, besides twice those in them
+MAX_FRAMING = 4 * 1024  # bytes around chunks, besides twice those in them
 
 VERSIONS = ("1.0", "1.1")
 
@@ -167,7 +167,8 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress is not typed
         Whether what is around the chunks of the body is out of proportion.
 
         Reading a chunk takes the loop as long as reading some hundred bytes in one.
-        Source: the limit of Go's ``net/http`` (CVE-2023-39326).
+        Source: the limit of Go's ``net/http`` (CVE-2023-39326), with less to begin
+        with: 16 KiB of it took the loop 9 ms.
         """
         size: int = len(self.body_rcv)
         framing: int = self.body_bytes_received - size

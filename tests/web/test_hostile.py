@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from kinesis.web.channels import PIECE
 from kinesis.web.server import HTTPServer
 from tests.web.serving import (
     PATIENCE,
@@ -164,6 +165,43 @@ class TestPipelines:
             client.shutdown(socket.SHUT_WR)
 
             assert read_all(client).count(b"HTTP/1.1 200") == 2_000
+
+    def test_no_more_is_read_than_may_wait(self):
+        """
+        A piece of some fifty at a time: all else waits as bytes, not as requests.
+        """
+        app = Application()
+        with unharmed(app) as server, connect(server) as client:
+            client.sendall(WAIT + GET * 1_000)
+            assert app.entered.acquire(timeout=PATIENCE)
+            (channel,) = server._running.listener.channels()
+            eventually(lambda: channel in server._running.listener.behind, "it waits")
+
+            assert len(channel.requests) <= PIECE / len(GET) + 1
+
+            app.gate.set()
+            client.shutdown(socket.SHUT_WR)
+
+            assert read_all(client).count(b"HTTP/1.1 200") == 1_001
+
+    def test_what_fails_in_reading_on_ends_that_client_alone(self):
+        """
+        As it does when it fails in a first read.
+        """
+        app = Application()
+        with unharmed(app) as server, connect(server) as client:
+            client.sendall(WAIT + GET * 1_000)
+            assert app.entered.acquire(timeout=PATIENCE)
+            (channel,) = server._running.listener.channels()
+            eventually(lambda: channel in server._running.listener.behind, "it waits")
+
+            def fail() -> bool:
+                raise ZeroDivisionError("ours")
+
+            channel.read_on = fail
+            app.gate.set()
+            read_all(client)
+            eventually(lambda: server.load.connections == 0, "it is closed")
 
     def test_a_client_that_pipelines_and_never_reads_is_cut(self):
         """

@@ -252,7 +252,7 @@ def test_a_chunk_that_is_none_is_refused():
 
 def test_chunks_that_are_mostly_framing_are_refused():
     """
-    Few small ones are taken; 6 000 of one byte each would keep the loop busy.
+    Some small ones are taken; 6 000 of one byte each would keep the loop busy.
     """
     head = GET + b"Transfer-Encoding: chunked\r\n\r\n"
     large = Adjustments(max_request_body_size=2**20)
@@ -265,10 +265,10 @@ def test_chunks_that_are_mostly_framing_are_refused():
         parser.close()  # large bodies are in files
         return parser
 
-    taken = fed(b"1\r\na\r\n" * 3_000 + b"0\r\n\r\n")
+    taken = fed(b"1\r\na\r\n" * 1_000 + b"0\r\n\r\n")
 
     assert taken.error is None
-    assert taken.headers["CONTENT_LENGTH"] == "3000"
+    assert taken.headers["CONTENT_LENGTH"] == "1000"
 
     framed = b"1\r\na\r\n" * 6_000 + b"0\r\n\r\n"
     extended = b"1;" + b"x=y;" * 100 + b"x=y\r\na\r\n"
