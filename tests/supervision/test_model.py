@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 import attrs
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinesis.restarts import STRATEGIES, Restart, Strategy
@@ -132,6 +133,9 @@ class Paper:
         return [] if fresh else [name]
 
 
+Event = tuple[What, str, float]  # what, to whom, and how long after the one before
+
+
 def happen(world: World, what: What, child: Child) -> None:
     """Let it happen in the books' world, and all that follows."""
     if what in ("fail", "finish"):
@@ -141,19 +145,37 @@ def happen(world: World, what: What, child: Child) -> None:
     world.rest()
 
 
-@given(
+stories = given(
     st.sampled_from(STRATEGIES),
     st.lists(POLICIES, min_size=1, max_size=3),
     st.lists(EVENTS, min_size=8, max_size=40),
 )
+
+
+@stories
 def test_books_do_what_a_plain_model_says(
-    strategy: Strategy,
-    policies: list[Restart],
-    events: list[tuple[What, str, float]],
+    strategy: Strategy, policies: list[Restart], events: list[Event]
 ) -> None:
     """
     Who runs, since which run, who was restarted in which order, and when it gave up.
     """
+    play(strategy, policies, events)
+
+
+@pytest.mark.stress
+@settings(max_examples=5_000)
+@stories
+def test_books_do_what_a_plain_model_says_whatever_happens(
+    strategy: Strategy, policies: list[Restart], events: list[Event]
+) -> None:
+    """
+    Other stories each time.
+    """
+    play(strategy, policies, events)
+
+
+def play(strategy: Strategy, policies: list[Restart], events: list[Event]) -> None:
+    """Let *events* happen in both worlds, and compare after each."""
     world, paper = World(strategy), Paper(strategy, policies)
     for name, policy in zip(NAMES, policies, strict=False):
         world.given(name, policy=policy)
