@@ -35,7 +35,8 @@ class Ending(Restarting):
         self._refuse_queued()
         for child in self.children.values():
             child.token = 0
-        self._to_end = list(self._first_last())
+        # What is on its way down already ends before another one begins to.
+        self._to_end = sorted(self._first_last(), key=_is_stopping)
         self._end_next()
 
     def _refuse_queued(self) -> None:
@@ -140,3 +141,8 @@ class Ending(Restarting):
             if oldest.status is Status.ENDED and oldest.let_be:
                 self._lost_failures = self._lost_failures or not oldest.finished
                 self._forget(oldest)
+
+
+def _is_stopping(child: Child) -> bool:
+    """Whether somebody has it stop, or it has failed for good."""
+    return child.status is Status.STOPPING

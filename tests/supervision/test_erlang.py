@@ -351,6 +351,7 @@ def test_one_for_one_restarts_the_child_that_failed(simulation: Simulation) -> N
         assert bench.since(1.0) == ["start a"]
 
 
+@pytest.mark.seeds(30)
 @pytest.mark.parametrize("strategy", ["one-for-one", "rest-for-one", "one-for-all"])
 def test_a_child_that_reached_its_intensity_fails_its_container(
     simulation: Simulation, strategy: Any
