@@ -133,7 +133,7 @@ format: $(DEV) ## format and mend what ruff can
 
 .PHONY: stress
 stress: $(DEV) ## thousands of repeats under a tiny switch interval
-	$(BIN)/python -m pytest -m stress --hypothesis-profile=stress $(ARGS)
+	$(BIN)/python -m pytest -m stress --hypothesis-profile=stress -n $(JOBS) $(ARGS)
 
 .PHONY: bench
 bench: $(DEV) ## every benchmark, a table each
