@@ -42,15 +42,15 @@ class Handlers(dict[type, Function]):
     Thread safety: it is asked with the component's turn; `set` is for any thread.
 
     Args:
-        own: The function for `Update`, which is no message of the user's.
+        publishing: For an `Update`, which is no message of the user's.
     """
 
-    __slots__ = ("_added", "_component", "_own", "_path")
+    __slots__ = ("_added", "_component", "_path", "_publishing")
 
-    def __init__(self, component: Component, path: str, own: Function) -> None:
+    def __init__(self, component: Component, path: str, publishing: Publishing) -> None:
         self._component = component
         self._path = path
-        self._own = own
+        self._publishing = publishing
         self._added = NONE_ADDED
 
     def __bool__(self) -> bool:
@@ -96,7 +96,7 @@ class Handlers(dict[type, Function]):
 
     def _search(self, kind: type, added: Mapping[type, Function]) -> Function:
         if kind is Update:
-            return self._own
+            return updater(self._component, self._publishing)
         declared = self._declared
         for base in kind.__mro__:
             if base in added:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kinesis.access import Access
 from kinesis.errors import ComponentStoppedError, describe
-from kinesis.handlers import Handlers, updater
+from kinesis.handlers import Handlers
 from kinesis.life import CURRENT
 from kinesis.mailbox import Asked, Envelope, Mailbox, what
 from kinesis.routing import routes_of
@@ -71,8 +71,7 @@ class Serving(Access):
             waits=cell.services.waits,
             counted=component.dispatch == "caller",
         )
-        update = updater(component, self.publishing)
-        self.handlers = Handlers(component, cell.path, update)
+        self.handlers = Handlers(component, cell.path, self.publishing)
         self.worker: Worker | None = None  # whose thread handles the messages now
         self.direct = False  # a sender's thread may run a handler
         self.envelope: Envelope | None = None  # being handled

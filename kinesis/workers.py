@@ -60,7 +60,8 @@ class Order:
         self.on_failure = on_failure  # asked on the worker's thread after a raise
         self.hook: str | None = None  # the one that runs, or ran last
         self._called_off = False
-        self._entry = [True]  # who takes it decides whether `start` is entered
+        # Who takes it decides whether `start` is entered.
+        self._entry = [True] if stage is Stage.STARTING else None
         self._never = False
         self.began: float | None = None
         self.returned = False
@@ -96,6 +97,8 @@ class Order:
 
     def _take_entry(self) -> bool:
         """Take the one permission to enter `start`; False if it is gone."""
+        if self._entry is None:  # there is no `start` among them
+            return True
         try:
             return self._entry.pop()
         except IndexError:

@@ -157,7 +157,7 @@ def test_a_thread_that_has_not_begun_is_alive_and_can_be_joined() -> None:
     `join` waits for the beginning too, for as long as it is given.
     """
     ran: list[int] = []
-    thread = system._Thread(lambda job, _: job(), lambda: ran.append(1), "late")
+    thread = system._Thread(SystemThreads(), lambda: ran.append(1), "late")
 
     assert thread.is_alive()
     thread.join(0.01)

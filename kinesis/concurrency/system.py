@@ -23,8 +23,6 @@ PARKED_MOST = 8  # parked threads; jobs are short, so few are ever needed at onc
 _STARTED = "_started"  # see `_Thread`
 FOREVER = threading.TIMEOUT_MAX  # seconds; the system refuses longer waits
 
-OnStart = Callable[[Callable[[], object], str], None]
-
 
 class SystemThreads:
     """
@@ -56,14 +54,14 @@ class SystemThreads:
         self, target: Callable[[], object], name: str, *, background: bool = False
     ) -> threading.Thread:
         """Start a daemon thread; see `Threads.start`."""
-        thread = _Thread(self._guarded, target, name)
+        thread = _Thread(self, target, name)
         try:
             thread.start()
         except MemoryError as error:  # one error for all that the system may lack
             raise RuntimeError("can't start new thread: out of memory") from error
         return thread
 
-    def _guarded(self, target: Callable[[], object], name: str) -> None:
+    def guarded(self, target: Callable[[], object], name: str) -> None:
         """Run *target*; report what it raises."""
         try:
             target()
@@ -101,7 +99,7 @@ class SystemThreads:
         """Do jobs until none has come for a while, or this is closed."""
         try:
             while (job := self._next_job(parked)) is not None:
-                self._guarded(job, threading.current_thread().name)
+                self.guarded(job, threading.current_thread().name)
                 del job  # what it refers to must not live as long as we are idle
                 if len(self._idle) >= PARKED_MOST:
                     return
@@ -210,11 +208,11 @@ class _Thread(threading.Thread):
     """
 
     def __init__(
-        self, call: OnStart, target: Callable[[], object] | None, name: str
+        self, threads: SystemThreads, target: Callable[[], object], name: str
     ) -> None:
         super().__init__(name=name, daemon=True)
-        self._call = call  # with what to run, and the name
-        self._job = target
+        self._threads = threads
+        self._job: Callable[[], object] | None = target
         self._begun: _Begun | None = None
         if hasattr(self, _STARTED):
             self._begun = _Begun()
@@ -223,7 +221,7 @@ class _Thread(threading.Thread):
     def run(self) -> None:
         job, self._job = self._job, None  # what it refers to need not stay here
         if job is not None:
-            self._call(job, self.name)
+            self._threads.guarded(job, self.name)
 
     def is_alive(self) -> bool:
         begun = self._begun

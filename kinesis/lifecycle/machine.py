@@ -24,6 +24,8 @@ from kinesis.workers import Hook, Order, Worker
 
 Item = tuple[Callable[[Any], object], Any]
 
+_NO_PARTS: frozenset[Order] = frozenset()
+
 
 class Body(Protocol):
     """What a container has and a plain component has not: children."""
@@ -112,7 +114,7 @@ class Machine:
         self._order: Order | None = None  # of the way up, while it runs
         self._serves: Order | None = None  # the messages, or did last
         # Of the way down, while they run. Mostly none: these are replaced, not changed.
-        self._parts: frozenset[Order] = frozenset()
+        self._parts = _NO_PARTS
         self._begun = False  # a hook of this life has, so there is one to end
         self._wound = False  # this run is being ended, or has been
         self._entered = False  # this run has something that `stop` can stop

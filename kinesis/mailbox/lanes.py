@@ -67,11 +67,11 @@ class Lanes:
         "_control",
         "_doorstep",
         "_get",
-        "_get_nowait",
         "_held",
         "_lock",
         "_new_lock",
         "_now",
+        "_queue",
         "_tally",
         "_wakes",
         "length",
@@ -83,7 +83,7 @@ class Lanes:
     ) -> None:
         queue = threads.queue()
         self.put, self.length = queue.put, queue.qsize
-        self._get, self._get_nowait = queue.get, queue.get_nowait
+        self._queue, self._get = queue, queue.get
         self._now = threads.monotonic
         self._new_lock = threads.lock
         self._lock = threads.lock()  # over the number of WAKEs
@@ -170,7 +170,7 @@ class Lanes:
             return None
         wakes = 0
         try:
-            while (item := self._get_nowait()) is WAKE:
+            while (item := self._queue.get_nowait()) is WAKE:
                 wakes += 1
         except Empty:
             return None
