@@ -74,12 +74,13 @@ class Ledger:
         They finished, or failed and are not restarted. Those that only serve others
         do not count.
         """
-        children = [
-            each
-            for each in self.children.copy().values()
-            if not each.cell.component.background
-        ]
-        return bool(children) and all(map(_has_ended, children))
+        some = False
+        for child in list(self.children.values()):
+            if not child.cell.component.background:
+                if not _has_ended(child):
+                    return False
+                some = True
+        return some
 
     def has_failures(self) -> bool:
         """Whether any of those that ended by themselves, at any depth, failed."""
