@@ -164,9 +164,11 @@ class Serving(Access):
     def _handle_traced(self, envelope: Envelope, context: Context) -> None:
         """Handle one message as part of the trace that it comes from."""
         token = TRACE.set(context.get(TRACE))
-        self._handle(envelope)
-        del envelope  # as in `_handle`
-        TRACE.reset(token)
+        try:
+            self._handle(envelope)
+        finally:  # the loop may go on afresh, on this thread
+            del envelope  # as in `_handle`
+            TRACE.reset(token)
 
     def _handle(self, envelope: Envelope) -> None:  # noqa: C901  # see below
         """
