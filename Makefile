@@ -133,8 +133,7 @@ format: $(DEV) ## format and mend what ruff can
 
 .PHONY: stress
 stress: $(DEV) ## thousands of repeats under a tiny switch interval
-	$(BIN)/python -m pytest -m stress --hypothesis-profile=stress -n $(JOBS) \
-	  -o faulthandler_timeout=1800 $(ARGS)
+	$(BIN)/python -m pytest -m stress --hypothesis-profile=stress -n $(JOBS) $(ARGS)
 
 .PHONY: bench
 bench: $(DEV) ## every benchmark, a table each

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import signal
 import sys
@@ -81,6 +82,9 @@ def _eager_switches(request: pytest.FixtureRequest) -> Iterator[None]:
     usual = sys.getswitchinterval()
     if request.node.get_closest_marker("stress"):
         sys.setswitchinterval(5e-6)
+        # It is long on purpose; and a dump, which reads the frames of threads that
+        # run, has taken the interpreter down.
+        faulthandler.cancel_dump_traceback_later()
 
     yield
 
