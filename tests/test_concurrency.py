@@ -171,6 +171,20 @@ def test_a_thread_that_has_not_begun_is_alive_and_can_be_joined() -> None:
     assert not thread.is_alive()
 
 
+def test_a_thread_that_had_not_begun_at_a_fork_is_over_in_the_child() -> None:
+    """
+    Nobody waits there for what will never begin.
+    """
+    begun = system._Begun()
+
+    assert not begun.wait_really(0.01)
+
+    begun._at_fork_reinit()
+
+    assert begun.is_set()
+    assert begun.wait_really(None)
+
+
 def test_many_threads_are_joined_the_moment_they_are_started() -> None:
     """
     Whether they have begun by then or not.

@@ -196,7 +196,8 @@ class _Begun:
         return True
 
     def _at_fork_reinit(self) -> None:
-        """In a forked child no thread of the parent ever begins."""
+        """In a forked child no thread of the parent begins: let nobody wait for it."""
+        self._is_set = True
 
 
 class _Thread(threading.Thread):
