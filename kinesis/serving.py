@@ -91,7 +91,7 @@ class Serving(Access):
     def has_work(self) -> bool:
         """Whether something may still come: a message, a timer or a request."""
         cls: type = type(self.component)
-        return bool(self.handlers or self.timers or routes_of(cls))
+        return bool(self.handlers) or bool(self.timers) or bool(routes_of(cls))
 
     @property
     def deadline(self) -> float | None:

@@ -19,8 +19,6 @@ it is made at the first of them and ends with the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from kinesis.lifecycle.ending import Ending
 from kinesis.lifecycle.machine import Body
 from kinesis.stages import Event as Moves
@@ -99,10 +97,6 @@ class Lifecycle(Ending):
         """A message waits, and nobody handles messages."""
         self._signal(self._on_wanted, None)
 
-    def _arrive(self) -> Moves | None:
-        """Begin what the stage just entered is for; return what follows at once."""
-        return _ARRIVE[self.stage](self)
-
     def _on_ended(self, order: Order) -> None:
         """A stage's hooks have ended, one way or another."""
         if order.timer is not None:
@@ -122,7 +116,7 @@ class Lifecycle(Ending):
             self._go(Moves.FAILED if outcome.failed else Moves.DONE)
 
 
-_ARRIVE: dict[Stage, Callable[[Lifecycle], Moves | None]] = {
+Lifecycle._arrivals = {
     Stage.PREINITIALIZING: Lifecycle._arrive_up,
     Stage.PREINITIALIZED: Lifecycle._arrive_between,
     Stage.INITIALIZING: Lifecycle._arrive_up,

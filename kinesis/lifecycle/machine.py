@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from kinesis.cells import Cell
 from kinesis.component import Component
@@ -94,6 +94,9 @@ class Machine:
         "serving",
         "stage",
     )
+
+    _arrivals: ClassVar[dict[Stage, Callable[[Any], Moves | None]]]
+    """By stage, what begins there; it returns what follows at once."""
 
     def __init__(self, cell: Cell, body: Body | None = None) -> None:
         self.cell = cell
@@ -253,19 +256,16 @@ class Machine:
 
     def _go(self, event: Moves | None) -> None:
         """Step by the table, and on through every stage without a need to wait."""
-        cell = self.cell
+        cell, arrivals = self.cell, self._arrivals
+        in_detail = log.isEnabledFor(logging.DEBUG)
         while event is not None:
             previous = self.stage
             self.stage = stage = advance(previous, event, cell.path)
             cell.enter(stage)
-            if log.isEnabledFor(logging.DEBUG):
+            if in_detail:
                 text = f"{previous} -> {stage} ({event})"
                 report(logging.DEBUG, cell.path, text)
-            event = self._arrive()
-
-    def _arrive(self) -> Moves | None:
-        """Begin what the stage just entered is for; return what follows at once."""
-        raise NotImplementedError
+            event = arrivals[stage](self)
 
     def _on_ended(self, order: Order) -> None:
         """A stage's hooks have ended, one way or another."""

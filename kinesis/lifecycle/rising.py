@@ -91,7 +91,8 @@ class Rising(Deadlines):
             else:
                 self._tell(Kind.FAILED, outcome, order.again_after)
         elif self.stage is Stage.STARTED:
-            self._start_returned()
+            if self._serve_or_finish():
+                self._tell_finished()
         elif self._stop_wanted:
             self._entered = not order.skipped
             self._go(Moves.STOP)
@@ -143,12 +144,15 @@ class Rising(Deadlines):
     def _arrive_started(self) -> Moves | None:
         """STARTED: serve the messages, and say so."""
         self._begun = True
-        self._tell(Kind.STARTED)
-        if self._order is None:
-            self._start_returned()
-        else:
-            self.serving.open_unserved()
-        if self._finish_wanted:
+        finished = self._finish_wanted
+        try:
+            if self._order is None:
+                finished = self._serve_or_finish() or finished
+            else:
+                self.serving.open_unserved()
+        finally:  # last: whoever waits for it wakes up when all is done here
+            self._tell(Kind.STARTED)
+        if finished:
             self._tell_finished()
         return None
 
@@ -158,17 +162,23 @@ class Rising(Deadlines):
             self._finish_told = True
             self._tell(Kind.FINISHED)
 
-    def _start_returned(self) -> None:
-        """`start` has returned: this thread handles the messages from now on."""
+    def _serve_or_finish(self) -> bool:
+        """
+        `start` has returned: this thread handles the messages from now on.
+
+        True if nothing can ever come: the component has finished by itself.
+        """
         serving = self.serving
-        if self.body is None and not serving.has_work:
-            self._tell_finished()
-        elif serving.worker is not None:
-            return  # the second thread, made while `start` blocked, goes on
-        elif serving.has_work:
+        has_work = serving.has_work
+        if self.body is None and not has_work:
+            return True
+        if serving.worker is not None:
+            return False  # the second thread, made while `start` blocked, goes on
+        if has_work:
             self._serve_on(self._own_worker())
         else:  # a container that needs no thread, unless a message comes
             serving.open_unserved()
+        return False
 
     def _serve_on(self, worker: Worker) -> None:
         """Handle messages on *worker* until told to leave."""
