@@ -123,14 +123,13 @@ class Deciding:
         while baton.acquire(blocking=False):
             try:
                 life = self._decided
-                if life is None:  # not begun yet: its thread does; or at an end
-                    self._inbox.life.bell.put(True)
-                    return
-                if self._decide_all(life, most):
-                    life.bell.put(True)
-                    return
+                too_much = life is not None and self._decide_all(life, most)
             finally:
                 baton.release()
+            # Ring only now: whoever finds the baton taken goes back to sleep.
+            if life is None or too_much:  # not begun yet, or at an end: see `_run`
+                self._inbox.life.bell.put(True)
+                return
             if not len(life):
                 return
 
