@@ -31,6 +31,7 @@ from benchmarks._common import (
 )
 from benchmarks._processes import (
     KINESIS,
+    compile_package,
     seconds_of,
     seconds_to_exit,
     seconds_to_exit_blocked,
@@ -165,6 +166,7 @@ def print_growth(few: tuple[float, float], many: tuple[float, float]) -> None:
 
 def print_processes(folder: Path, counts: list[int], rounds: int) -> None:
     """Print how soon processes are up, and how soon they have ended."""
+    compile_package()
     write_parts(folder)
     rows: list[list[str]] = []
     quick = rounds_of(start_ups(folder), 2 * rounds + 1)
