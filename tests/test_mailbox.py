@@ -976,10 +976,10 @@ def test_a_sender_that_saw_the_mailbox_open_sweeps_after_its_put() -> None:
     The race that loses messages elsewhere: over, between the look and the put.
     """
     box = mailbox()
-    real = box._put
+    real = box.put
 
     def put_late(item: object) -> None:
-        box._put = real
+        box.put = real
         box.refuse_rest()
         real(item)
 
@@ -988,11 +988,11 @@ def test_a_sender_that_saw_the_mailbox_open_sweeps_after_its_put() -> None:
         lambda: box.submit(Add(1)).result(0.0),
     ):
         box.reopen()
-        box._put = put_late  # type: ignore[method-assign]  # a put that is late
+        box.put = put_late  # type: ignore[method-assign]  # a put that is late
         with pytest.raises(ComponentStoppedError):
             attempt()
     box.reopen()
-    box._put = put_late  # type: ignore[method-assign]  # a put that is late
+    box.put = put_late  # type: ignore[method-assign]  # a put that is late
     box.post(Add(1))
 
     assert box.counts() == attrs.evolve(nothing(), stopped=3)

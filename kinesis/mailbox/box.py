@@ -70,8 +70,8 @@ class Mailbox(Door):
             return
         node = waiter if waiter is not None else sender
         self._post_more(message, sender, timeout, deadline, node)
-        if self._again:
-            self._look_again()
+        if self.again:
+            self.look_again()
 
     def put_bare(self, message: object) -> bool:
         """
@@ -80,11 +80,11 @@ class Mailbox(Door):
         What `post` comes to for senders outside of components. Whoever takes the
         message makes its envelope.
         """
-        if self._length() >= self._bare_limit:
+        if self.length() >= self.bare_limit:
             return False
-        self._put(message)
-        if self._again:
-            self._look_again()
+        self.put(message)
+        if self.again:
+            self.look_again()
         return True
 
     def _post_more(
@@ -104,9 +104,9 @@ class Mailbox(Door):
         envelope.accepted_at = self._now()
         envelope.claim = [END, BEGIN]
         envelope.tally = self.tally
-        if self._length() >= self._limit:
+        if self.length() >= self._limit:
             self._make_room(envelope, envelope.accepted_at, _span(timeout), node)
-        self._put(envelope)
+        self.put(envelope)
 
     def send(
         self,
@@ -196,11 +196,11 @@ class Mailbox(Door):
         except IndexError:
             envelope.gate = gate = self._new_lock()
             gate.acquire()
-        if self._length() >= self._limit:
+        if self.length() >= self._limit:
             timeout = self._make_room(envelope, now, timeout, None)
-        self._put(envelope)
-        if self._again:
-            self._look_again()
+        self.put(envelope)
+        if self.again:
+            self.look_again()
         if not gate.acquire(True, timeout):
             _stop_waiting(envelope)
         self._gates.append(gate)  # shut again, by us
@@ -257,11 +257,11 @@ class Mailbox(Door):
         envelope.pending = pending = Pending(self._threads, envelope)
         if then is not None:
             pending.add_done_callback(then)
-        if self._closed or (not let_in and self._length() >= self._limit):
+        if self._closed or (not let_in and self.length() >= self._limit):
             self._make_room(envelope, now, 0.0, None)
-        self._put(envelope)
-        if self._again:
-            self._look_again()
+        self.put(envelope)
+        if self.again:
+            self.look_again()
         return pending
 
 

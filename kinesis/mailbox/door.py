@@ -77,31 +77,33 @@ class Door:
     Attributes:
         entered: What is let in and not begun yet, exactly; None if not *counted*.
         tally: The counters; `counts` returns them as a value.
+        put, length, bare_limit, again, look_again: What `Mailbox.put_bare` is made
+            of, for who cannot spare a call.
         take: Wait for the next control item, else `Envelope`; see `Lanes.take`.
     """
 
     __slots__ = (
-        "_again",
-        "_bare_limit",
         "_books",
         "_carry_context",
         "_cause",
         "_closed",
         "_gates",
         "_lanes",
-        "_length",
         "_limit",
         "_new_lock",
         "_now",
         "_over",
         "_overflow",
-        "_put",
         "_threads",
         "_waits",
         "_wanted",
+        "again",
+        "bare_limit",
         "bound",
         "entered",
+        "length",
         "path",
+        "put",
         "take",
         "tally",
     )
@@ -129,14 +131,14 @@ class Door:
         self._now, self._new_lock = threads.monotonic, threads.lock
         self._lanes = lanes = Lanes(threads, self.tally, self._after_set_aside)
         # Straight to the queue: a call in between would be felt.
-        self._put, self._length, self.take = lanes.put, lanes.length, lanes.take
+        self.put, self.length, self.take = lanes.put, lanes.length, lanes.take
         self.entered: Entered | None = None
         if counted:
-            self.entered = Entered(threads, self._put)
-            self._put = self.entered.put
+            self.entered = Entered(threads, self.put)
+            self.put = self.entered.put
         self._books = threads.lock()  # over the phases, and what control accepts
         self._closed = self._over = False
-        self._again = False  # whether a sender has more to do after its put
+        self.again = False  # whether a sender has more to do after its put
         self._wanted: Callable[[], object] | None = None
         self._cause: BaseException | None = None
         self._gates: list[Lock] = []  # shut, for the next who asks: a new one is cold
@@ -170,15 +172,15 @@ class Door:
         """
         with self._books:
             self._wanted = wanted
-            self._again = self._over or wanted is not None
+            self.again = self._over or wanted is not None
         if wanted is not None and self._lanes.depth:
-            self._look_again()
+            self.look_again()
 
-    def _look_again(self) -> None:
+    def look_again(self) -> None:
         """After a put: does somebody want to know, or is this over?"""
         with self._books:
             wanted, self._wanted = self._wanted, None
-            self._again = self._over
+            self.again = self._over
         try:
             if wanted is not None:
                 wanted()
@@ -201,7 +203,7 @@ class Door:
         """
         with self._books:
             self._wanted = None
-            self._again = self._over
+            self.again = self._over
             if close:
                 self._closed = True
                 self._set_limit(ALWAYS_FULL)
@@ -300,7 +302,7 @@ class Door:
         self.close()
         with self._books:
             self._cause = cause
-            self._over = self._again = True
+            self._over = self.again = True
             self._wanted = None
         self._sweep()
 
@@ -314,7 +316,7 @@ class Door:
         """
         with self._books:
             items = self._lanes.clear_control() if self._over else []
-            self._over = self._closed = self._again = False
+            self._over = self._closed = self.again = False
             self._wanted = None
             self._cause = None
             self._set_limit(self.bound)
@@ -323,7 +325,7 @@ class Door:
     def _set_limit(self, limit: int) -> None:
         """Let the short looks of the senders find it full from *limit* on."""
         self._limit = limit
-        self._bare_limit = ALWAYS_FULL if self._carry_context else limit
+        self.bare_limit = ALWAYS_FULL if self._carry_context else limit
 
     def _sweep(self) -> None:
         """Answer all that is left, for as long as the mailbox is over."""

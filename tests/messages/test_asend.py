@@ -175,9 +175,9 @@ def test_an_answer_at_the_last_moment_is_the_answer() -> None:
             timer = threading.Timer(0.2, lambda: item.deliver(5, None))
             timer.start()
 
-        mailbox._put = put
+        mailbox.put = put
         reply = asyncio.run(main())
-        mailbox._put = mailbox._lanes.put
+        mailbox.put = mailbox._lanes.put
 
     assert reply == 5
 
