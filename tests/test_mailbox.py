@@ -30,6 +30,7 @@ from kinesis.errors import (
 )
 from kinesis.mailbox import Counts, Envelope, Mailbox, Overflow, Pending
 from kinesis.mailbox.tally import BATCH
+from kinesis.testing import Simulation
 from kinesis.waits import WaitGraph
 
 PATIENCE = 5.0  # seconds; nothing here takes as long unless it hangs
@@ -325,17 +326,23 @@ def test_a_message_that_timed_out_in_the_queue_was_taken_out_and_never_begins() 
     assert box.counts() == attrs.evolve(nothing(), expired=1)
 
 
-def test_a_message_that_timed_out_while_it_ran_says_so() -> None:
+def test_a_message_that_timed_out_while_it_ran_says_so(simulation: Simulation) -> None:
     """
     Its answer is thrown away, and it counts as late.
     """
-    box = mailbox()
-    sender = Caller(lambda: box.send(Add(1), 0.05))
+    box = Mailbox(simulation.threads, "/app/account")
+    errors: list[ReplyTimeoutError] = []
+
+    def send() -> None:
+        with pytest.raises(ReplyTimeoutError) as raised:
+            box.send(Add(1), 0.05)
+        errors.append(raised.value)
+
+    sender = simulation.threads.start(send, "sender")
     envelope = begun(box)
+    sender.join(1.0)
+    (error,) = errors
 
-    error = sender.ended().error
-
-    assert isinstance(error, ReplyTimeoutError)
     assert error.began
     assert "had begun and goes on" in str(error)
     assert not envelope.answer(7)
