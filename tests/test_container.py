@@ -593,16 +593,18 @@ def test_a_name_is_taken_also_where_its_component_waits_for_the_adder(
         assert len(runtime._services.waits) == 0
 
 
+@pytest.mark.seeds(50)
 def test_a_name_is_free_again_when_its_component_has_finished(
     simulation: Simulation,
 ) -> None:
     """
-    What finished by itself is only shown; a new one takes its place.
+    What finished by itself is only shown; a new one takes its place, from the very
+    moment that the first is TORN_DOWN.
     """
     with simulation.runtime() as runtime:
+        runtime.add(traced("stays"))
         first = runtime.add(Component(name="once"))
         first.wait_for(Stage.TORN_DOWN, 10)
-        simulation.settle()
         second = runtime.add(Component(name="once"))
 
         assert runtime["once"] == second != first

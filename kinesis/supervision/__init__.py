@@ -26,7 +26,7 @@ from collections import deque
 from kinesis.errors import describe
 from kinesis.notices import Kind, Report
 from kinesis.restarts import History
-from kinesis.stages import Outcome
+from kinesis.stages import Outcome, Stage
 from kinesis.supervision.facts import (
     Action,
     Add,
@@ -141,6 +141,9 @@ class Books(Wishes):
             self._do(Settle(event.reply, "", cell=cell, stopping=True))
             return
         known = self.children.get(cell.name)
+        if known is not None and known.let_be and known.cell.stage is Stage.TORN_DOWN:
+            if known.status is Status.STOPPING:  # seen before its report has come
+                self._torn_down(known, None)
         if known is not None and not self._is_over(known):
             self._do(Settle(event.reply, "taken", cell=cell))
             return
