@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 import pykka
 
-from kinesis import Component, Message, Ref, Runtime, handles
+from kinesis import Component, Container, Message, Ref, Runtime, handles
 
 WARM_UP = 20  # started and stopped first: what is made once is made by then
 SETTLED = 5  # readings of the memory in a row that are the same
@@ -37,8 +37,8 @@ PING = Ping()
 class Contender(Protocol):
     """Something that starts idle parts of a program, and stops them all."""
 
-    def start(self, number: int) -> None:
-        """Start one part; return once it can be given messages."""
+    def start(self, count: int) -> None:
+        """Start *count* parts; return once they can be given messages."""
         ...
 
     def greet(self, number: int) -> None:
@@ -66,9 +66,10 @@ class Kinesis:
         self._runtime = Runtime(name="bench").start()
         self._refs: list[Ref[Idle]] = []
 
-    def start(self, number: int) -> None:
-        """Add one component; it is STARTED when `add` returns."""
-        self._refs.append(self._runtime.add(Idle(name=f"idle-{number}")))
+    def start(self, count: int) -> None:
+        """Add one component after another; each is STARTED when `add` returns."""
+        for number in range(count):
+            self._refs.append(self._runtime.add(Idle(name=f"idle-{number}")))
 
     def greet(self, number: int) -> None:
         """Send a component its message."""
@@ -78,6 +79,15 @@ class Kinesis:
         """Stop the runtime, which joins every thread."""
         self._runtime.stop(timeout=600.0)
         self._runtime.join()
+
+
+class Given(Kinesis):
+    """Components that a container is given, and brings up itself."""
+
+    def start(self, count: int) -> None:
+        """Make the components, and add their container; all are STARTED then."""
+        parts = [Idle(name=f"idle-{number}") for number in range(count)]
+        self._refs.extend(self._runtime.add(Container(name="all", components=parts)))
 
 
 class IdleActor(pykka.ThreadingActor):
@@ -95,9 +105,10 @@ class Pykka:
         self._before = set(threading.enumerate())
         self._refs: list[pykka.ActorRef[IdleActor]] = []
 
-    def start(self, number: int) -> None:
-        """Start one actor."""
-        self._refs.append(IdleActor.start())
+    def start(self, count: int) -> None:
+        """Start one actor after another."""
+        for _ in range(count):
+            self._refs.append(IdleActor.start())
 
     def greet(self, number: int) -> None:
         """Ask an actor."""
@@ -131,11 +142,12 @@ class Plain:
     def __init__(self) -> None:
         self._threads: list[IdleThread] = []
 
-    def start(self, number: int) -> None:
-        """Start one thread."""
-        thread = IdleThread(number)
-        thread.start()
-        self._threads.append(thread)
+    def start(self, count: int) -> None:
+        """Start one thread after another."""
+        for number in range(count):
+            thread = IdleThread(number)
+            thread.start()
+            self._threads.append(thread)
 
     def greet(self, number: int) -> None:
         """Send a thread its message."""
@@ -154,6 +166,7 @@ CONTENDERS: dict[str, Callable[[], Contender]] = {
     "threading.Thread": Plain,
     "pykka": Pykka,
     "kinesis": Kinesis,
+    "kinesis, given": Given,
 }
 
 
@@ -167,12 +180,12 @@ def measure(make: Callable[[], Contender], count: int) -> dict[str, float]:
         a first message; and ``memory`` in bytes, before that message.
     """
     warm = make()
-    for_each(warm.start, WARM_UP)
+    warm.start(WARM_UP)
     for_each(warm.greet, WARM_UP)
     warm.stop()
     contender = make()
     before = settled_memory()
-    start = timed(partial(for_each, contender.start, count))
+    start = timed(partial(contender.start, count))
     memory = settled_memory() - before
     greet = timed(partial(for_each, contender.greet, count))
     stop = timed(contender.stop)

@@ -43,7 +43,8 @@ from benchmarks._processes import (
 ROUNDS = 5
 ROUNDS_OF_MANY = 3  # of what takes half a minute each
 MANY = 10_000
-CONTENDERS = ("threading.Thread", "pykka", "kinesis")
+OURS = ("kinesis", "kinesis, given")
+CONTENDERS = ("threading.Thread", "pykka", *OURS)
 STOP_DEADLINE = 1.0  # seconds; of the component that is stuck
 KIB = 1024
 
@@ -134,17 +135,17 @@ def print_costs(count: int, parts: Parts) -> None:
             if f"{what}_cpu" in parts:
                 row.append(f"{ratio(parts[f'{what}_cpu'], name, 'pykka'):.2f}")
         rows.append([*row, f"{median(parts['memory'][name]) / KIB:.1f}"])
-    rows.append(aims_of(parts))
+    rows += [aims_of(parts, name) for name in OURS]
     print_table(f"{count} idle parts, one after another: each of them", HEADS, rows)
 
 
-def aims_of(parts: Parts) -> list[str]:
-    """Return the row of aims for kinesis."""
-    start = ratio(parts["start"], "kinesis", "pykka")
-    stop = ratio(parts["stop"], "kinesis", "pykka")
-    memory = median(parts["memory"]["kinesis"]) / KIB
+def aims_of(parts: Parts, name: str) -> list[str]:
+    """Return the row of aims for one of ours."""
+    start = ratio(parts["start"], name, "pykka")
+    stop = ratio(parts["stop"], name, "pykka")
+    memory = median(parts["memory"][name]) / KIB
     row = [""] * len(HEADS)
-    row[0] = "aim for kinesis"
+    row[0] = f"aim for {name}"
     row[HEADS.index("start x")] = at_most(start, 1.5)
     row[HEADS.index("stop x")] = at_most(stop, 1.0)
     row[HEADS.index("KiB")] = at_most(memory, 24)
