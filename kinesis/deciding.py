@@ -17,7 +17,7 @@ from kinesis.concurrency import Thread
 from kinesis.inboxes import Inbox, Incoming
 from kinesis.life import CURRENT
 from kinesis.notices import Report
-from kinesis.supervision import Action, Books, Close, Happening
+from kinesis.supervision import Action, Books, Close, Do, Happening, Tell
 
 AT_ONCE = 8  # decisions in place, before the supervisor's own thread takes over
 
@@ -39,7 +39,9 @@ class Deciding:
         self._inbox = Inbox(self._services.threads, self._refuse_happening)
         self._thread: Thread | None = None
         self._baton = self._services.threads.lock()  # who holds it decides
-        self._decided: Incoming | None = None  # the life; written under the baton
+        # Both under the baton: the life that is decided, and what is still to be done.
+        self._decided: Incoming | None = None
+        self._left: list[Action] = []
         self._lock = self._services.threads.lock()
 
     # -- the thread -------------------------------------------------------------------
@@ -136,28 +138,49 @@ class Deciding:
     def _decide_all(self, life: Incoming, most: int = -1) -> bool:
         """Decide what waits in *life*; true if that was too much for one go."""
         now = self._services.threads.monotonic
+        in_place = most > 0
+        if self._left:
+            if in_place:
+                return True
+            left, self._left = self._left, []
+            self._carry_out(left)
         while (happening := life.next()) is not None:
-            self._decide(happening, now())
+            self._decide(happening, now(), in_place)
             most -= 1
-            if most == 0:
+            if most == 0 or self._left:
                 return True
         return False
 
-    def _decide(self, happening: Happening, now: float) -> None:
-        """Decide about one happening; nothing that fails in it ends the thread."""
+    def _decide(self, happening: Happening, now: float, in_place: bool = False) -> None:
+        """
+        Decide about one happening; nothing that fails in it ends the thread.
+
+        A component is not brought up *in_place*: to make its thread takes so much of
+        the stack that each thread which did so would keep 4 KiB more.
+        """
         try:
             actions = self.books.decide(happening, now)
         except BaseException as error:
             self._services.crashed(self.cell.path, error)
             return
         self._hold()
+        if in_place:
+            for number, action in enumerate(actions):
+                if type(action) is Tell and action.what is Do.ACTIVATE:
+                    self._left = actions[number:]
+                    del actions[number:]
+                    break
+        self._carry_out(actions)
+        if self.books.ended_now:
+            self._services.on_ended()
+
+    def _carry_out(self, actions: list[Action]) -> None:
+        """Do what was decided."""
         for action in actions:
             try:
                 self._act(action)
             except BaseException as error:
                 self._services.crashed(self.cell.path, error)
-        if self.books.ended_now:
-            self._services.on_ended()
 
     # -- what the supervisor does ------------------------------------------------------
 

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from kinesis import Container, Stage, private
+from kinesis.cells import Cell
 from kinesis.deciding import AT_ONCE
 from kinesis.inboxes import Inbox
 from kinesis.notices import Kind, Report
 from kinesis.supervision import Action, Happening, Settle
+from kinesis.supervisor import Supervisor
 from kinesis.testing import Simulation
 from tests.supervision.parts import Bench
 
@@ -101,6 +103,30 @@ def test_what_a_lifecycle_reports_is_decided_on_the_thread_that_reports(
 
     assert len(deciding) == 1
     assert deciding != ["kinesis:/app"]
+
+
+@pytest.mark.seeds(30)
+def test_no_component_brings_another_one_up_on_its_own_thread(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It reports, and the supervisor's own thread goes on with the next, in order.
+    """
+    began: list[tuple[str, str]] = []
+    activate = Supervisor._activate
+
+    def note(self: Supervisor, cell: Cell) -> None:
+        here = simulation.threads.get_ident()
+        began.append((cell.name, simulation.threads.names()[here]))
+        activate(self, cell)
+
+    monkeypatch.setattr(Supervisor, "_activate", note)
+    bench = Bench(simulation)
+    with bench.runtime as runtime:
+        runtime.add(bench.box("box", "a", "b", "c"))
+
+    assert [name for name, _ in began] == ["box", "a", "b", "c"]
+    assert {thread for _, thread in began[1:]} == {"kinesis:/app/box"}
 
 
 @pytest.mark.seeds(50)
