@@ -223,7 +223,7 @@ class Books(Wishes):
             self._need_not_begin(child)
         elif child not in self.order:  # stopped while it came up, and started later
             self.order[child] = None
-        if child.until_again:
+        if child.until_again and self.phase is Phase.RUNNING:
             child.until_up, child.until_again = child.until_again, ()
             self._restart(child, 0.0)
 

@@ -576,6 +576,30 @@ def test_a_child_stopped_by_hand_stays_so_when_its_container_begins_again() -> N
     assert world.status("a") is Status.UP
 
 
+def test_a_restart_that_was_to_follow_the_start_is_refused_at_the_end() -> None:
+    """
+    It comes up while the end has begun: nothing is restarted then, or in the next run.
+    """
+    world = World("one-for-all")
+    world.begin()
+    world.add("a")
+    world.settle()
+    world.add("c")
+    asker = world.ask(Wish.RESTART, world.cells[-1])
+    world.add("b", nested=world.holder)
+    world.end()
+    world.settle()
+
+    assert (asker.is_settled, asker.went_well) == (True, False)
+    assert world.books.group is None
+
+    world.happened.clear()
+    world.begin()
+    world.settle()
+
+    assert world.told(Do.RESTART) == []
+
+
 def test_a_child_stopped_while_it_came_up_takes_its_place_when_it_is_started() -> None:
     """
     Behind those that came up before it did, so that it ends before them.
