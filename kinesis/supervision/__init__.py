@@ -141,9 +141,8 @@ class Books(Wishes):
             self._do(Settle(event.reply, "", cell=cell, stopping=True))
             return
         known = self.children.get(cell.name)
-        if known is not None and known.let_be and known.cell.stage is Stage.TORN_DOWN:
-            if known.status is Status.STOPPING:  # seen before its report has come
-                self._torn_down(known, None)
+        if known is not None and _shows_its_end(known):
+            self._torn_down(known, None)
         if known is not None and not self._is_over(known):
             self._do(Settle(event.reply, "taken", cell=cell))
             return
@@ -226,6 +225,12 @@ class Books(Wishes):
         if child.until_again and self.phase is Phase.RUNNING:
             child.until_up, child.until_again = child.until_again, ()
             self._restart(child, 0.0)
+
+
+def _shows_its_end(child: Child) -> bool:
+    """Whether it has ended by itself, as all can see, and only the report is to come."""
+    ending = child.let_be and child.status is Status.STOPPING
+    return ending and child.cell.stage is Stage.TORN_DOWN
 
 
 def explain(outcome: Outcome | None) -> str:
