@@ -228,7 +228,7 @@ class Books(Wishes):
 
 
 def _shows_its_end(child: Child) -> bool:
-    """Whether it has ended by itself, as all can see, and only the report is to come."""
+    """Whether it has ended by itself, as all can see; only the report is to come."""
     ending = child.let_be and child.status is Status.STOPPING
     return ending and child.cell.stage is Stage.TORN_DOWN
 
