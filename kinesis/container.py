@@ -137,7 +137,8 @@ class ContainerRef(Ref[C]):
         Have *component* started in its turn; return a future of its `Ref`.
 
         It queues behind what was added before, and never comes up inside another
-        activation. Errors as in `add`, from the future's ``result()``.
+        activation. Errors as in `add`, from the future's ``result()``. Callbacks that
+        have to wait for it run on a thread of their own.
         """
         cell, answer = self._submit(component, None, wait=False)
         threads = self._cell.services.threads

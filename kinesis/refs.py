@@ -154,16 +154,19 @@ class Ref(Generic[C]):
 
     def _ask(self, wish: Wish, timeout: float | None) -> None:
         """Have the container do it; wait, unless that would end who asks."""
-        ending = [self._cell]
-        if wish is Wish.RESTART and self._cell.supervised_by is not None:
-            ending = self._cell.supervised_by.ends_too(self._cell)
-        answer = ask(self._cell, wish)
         inside = self._cell.services.inside()
-        if inside is not None and any(
-            _is_at_or_below(inside.path, cell.path) for cell in ending
-        ):
-            return  # it would wait for itself
-        answer.future.result(timeout)
+        ends_us = inside is not None and self._ends(inside.path, wish)
+        answer = ask(self._cell, wish)
+        if not ends_us:  # else it would wait for itself
+            answer.future.result(timeout)
+
+    def _ends(self, path: str, wish: Wish) -> bool:
+        """Whether the run of the component at *path* ends when *wish* is obeyed."""
+        supervisor = self._cell.supervised_by
+        ending = [self._cell]
+        if wish is Wish.RESTART and supervisor is not None:
+            ending = supervisor.ends_too(self._cell)
+        return any(_is_at_or_below(path, cell.path) for cell in ending)
 
     # -- messages ----------------------------------------------------------------------
 

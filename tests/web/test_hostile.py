@@ -52,6 +52,16 @@ def unharmed(app: Application | None = None, **settings) -> Iterator[HTTPServer]
         eventually(lambda: server.load.busy == 0, "all threads are free")
 
 
+def half_close_in_the_middle(app, server, client):
+    """Ask for what takes long, and end our side of the connection meanwhile."""
+    client.sendall(WAIT)
+    assert app.entered.acquire(timeout=PATIENCE)
+    client.shutdown(socket.SHUT_WR)
+    (channel,) = server._running.listener.channels()
+    eventually(lambda: channel.input_ended, "its end is seen")
+    app.gate.set()
+
+
 class TestHalfClosed:
     """A client that has ended its side, and waits for what it has asked for."""
 
@@ -76,12 +86,7 @@ class TestHalfClosed:
         """
         app = Application()
         with unharmed(app) as server, connect(server) as client:
-            client.sendall(WAIT)
-            assert app.entered.acquire(timeout=PATIENCE)
-            client.shutdown(socket.SHUT_WR)
-            (channel,) = server._running.listener.channels()
-            eventually(lambda: channel.input_ended, "its end is seen")
-            app.gate.set()
+            half_close_in_the_middle(app, server, client)
 
             assert read_all(client).count(b"HTTP/1.1 200") == 1
 
@@ -109,12 +114,7 @@ class TestHalfClosed:
             return answer
 
         with unharmed(looking) as server, connect(server) as client:
-            client.sendall(WAIT)
-            assert app.entered.acquire(timeout=PATIENCE)
-            client.shutdown(socket.SHUT_WR)
-            (channel,) = server._running.listener.channels()
-            eventually(lambda: channel.input_ended, "its end is seen")
-            app.gate.set()
+            half_close_in_the_middle(app, server, client)
             read_all(client)
 
         assert seen[0] is True
