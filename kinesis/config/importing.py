@@ -100,8 +100,11 @@ class Types:
         if not parent:
             return [each.name for each in pkgutil.iter_modules([str(self.directory)])]
         if parent not in sys.modules:
+            from difflib import get_close_matches  # lazy: only errors need it
+
             last = name.rpartition(".")[2]
-            return [f"{each}.{last}" for each in self._siblings(parent)]
+            near = get_close_matches(parent, list(self._siblings(parent)))
+            return [f"{each}.{last}" for each in near]  # not by the part they share
         where = getattr(sys.modules[parent], "__path__", ())
         return [each.name for each in pkgutil.iter_modules(where, f"{parent}.")]
 

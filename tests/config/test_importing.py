@@ -47,6 +47,10 @@ def test_classes_are_found_beside_the_file(shop: Shop) -> None:
             "expected a module that exists; got 'pakc.inner'."
             " Did you mean 'pack.inner'?",
         ),
+        (
+            "shop.measurements:X",
+            "expected a module that exists; got 'shop.measurements'.",
+        ),
         ("parts.x:X", "expected a module that exists; got 'parts.x'."),
         (
             "parts:Cuonter",
