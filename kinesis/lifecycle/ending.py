@@ -107,14 +107,25 @@ class Ending(Rising):
         if order is not None:
             order.awaited = True  # before it is told to leave
             self._parts |= {order}
+        if self._parts:
+            self._arm_late()  # before somebody wakes up, who would only wait for us
         stay = self.stage is Stage.RESTARTING  # what waits is for the next run
         self.serving.leave(drain=self.stage is Stage.STOPPING, stay=stay)
         if hooks and order is not None and not self._give_stop(order, worker):
             self._parts -= {order}
         if not self._parts:
             return self._wound_down()
-        self._arm_late()
+        if not hooks and worker is not None and self._is_last():
+            worker.end()  # it need not wait to be told, and be woken up for that
         return None
+
+    def _is_last(self) -> bool:
+        """Whether this component has no code to run behind what runs now."""
+        return (
+            self.stage is Stage.STOPPING
+            and self._tear_down_wanted
+            and "tear_down" not in self._hooks
+        )
 
     def _must_stop(self) -> bool:
         """
