@@ -172,12 +172,13 @@ CONTENDERS: dict[str, Callable[[], Contender]] = {
 
 def measure(make: Callable[[], Contender], count: int) -> dict[str, float]:
     """
-    Start and stop *count* parts of a program.
+    Start and stop *count* parts of a program; and others, with a message between.
 
     Returns:
         For one: ``start`` and ``stop`` in seconds, the same of the processor as
-        ``start_cpu`` and ``stop_cpu``; ``answer``, the seconds of the start and of
-        a first message; and ``memory`` in bytes, before that message.
+        ``start_cpu`` and ``stop_cpu``; ``memory`` in bytes, while idle; ``answer``,
+        the seconds of a start and of a first message, and ``late_stop``, those of
+        the stop after it.
     """
     warm = make()
     warm.start(WARM_UP)
@@ -187,15 +188,19 @@ def measure(make: Callable[[], Contender], count: int) -> dict[str, float]:
     before = settled_memory()
     start = timed(partial(contender.start, count))
     memory = settled_memory() - before
-    greet = timed(partial(for_each, contender.greet, count))
     stop = timed(contender.stop)
+    contender = make()
+    again = timed(partial(contender.start, count))
+    greet = timed(partial(for_each, contender.greet, count))
+    late_stop = timed(contender.stop)
     return {
         "start": start[0] / count,
         "start_cpu": start[1] / count,
-        "answer": (start[0] + greet[0]) / count,
         "stop": stop[0] / count,
         "stop_cpu": stop[1] / count,
         "memory": memory / count,
+        "answer": (again[0] + greet[0]) / count,
+        "late_stop": late_stop[0] / count,
     }
 
 

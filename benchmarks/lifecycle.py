@@ -48,12 +48,13 @@ CONTENDERS = ("threading.Thread", "pykka", *OURS)
 STOP_DEADLINE = 1.0  # seconds; of the component that is stuck
 KIB = 1024
 
-TIMES = ("start", "answer", "stop")
+TIMES = ("start", "stop", "answer", "late_stop")
 HEADS = [
     "",
     *("start µs", "start x", "start cpu x"),
-    *("+ message µs", "x"),
     *("stop µs", "stop x", "stop cpu x"),
+    *("+ message µs", "x"),
+    *("stop after it µs", "x"),
     "KiB",
 ]
 
