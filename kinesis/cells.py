@@ -350,6 +350,11 @@ class Cell:
         """Return the seconds that the hooks of *stage* may take."""
         return self.start_deadline if stage in _WAY_UP else self.stop_deadline
 
+    @property
+    def thread_name(self) -> str:
+        """What the component's own thread is called."""
+        return f"kinesis:{self.path}{self.suffix}"
+
     def threads(self) -> list[Thread]:
         """Return the threads that run this component's code, or did last."""
         return self.life.threads() if self.life is not None else []

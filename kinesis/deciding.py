@@ -18,6 +18,7 @@ from kinesis.inboxes import Inbox, Incoming
 from kinesis.life import CURRENT
 from kinesis.notices import Report
 from kinesis.supervision import Action, Books, Close, Do, Happening, Tell
+from kinesis.workers import Worker
 
 AT_ONCE = 8  # decisions in place, before the supervisor's own thread takes over
 
@@ -42,6 +43,7 @@ class Deciding:
         # Both under the baton: the life that is decided, and what is still to be done.
         self._decided: Incoming | None = None
         self._left: list[Action] = []
+        self._newcomer: tuple[Cell, Worker] | None = None  # whose thread decides
         self._lock = self._services.threads.lock()
 
     # -- the thread -------------------------------------------------------------------
@@ -114,19 +116,45 @@ class Deciding:
             CURRENT.reset(inside)
         return True
 
-    def _decide_waiting(self, most: int = -1) -> None:
+    def _add_here(self, told: Happening, cell: Cell, worker: Worker) -> None:
+        """
+        Take a newcomer in on the thread that is to be its own, and bring it up.
+
+        If it cannot come up now, as another one does, it gets another thread later.
+        """
+        worker.thread = self._services.threads.current()
+        CURRENT.set(None)  # some Pythons hand the starter's context on
+        if not self._inbox.put(told, ring=False):
+            self._refuse_happening(told)
+        else:
+            _DECIDING.set(True)
+            self._decide_waiting(AT_ONCE, (cell, worker))
+            _DECIDING.set(False)
+        life = cell.life
+        if life is not None and life.is_run_by(worker):
+            life.begin_here()
+        else:
+            self._services.leave_behind([worker.thread])
+            worker.end()
+
+    def _decide_waiting(
+        self, most: int = -1, newcomer: tuple[Cell, Worker] | None = None
+    ) -> None:
         """
         Decide what waits, unless another thread is at it: that looks again.
 
         Args:
             most: Leave it to the supervisor's own thread after so many.
+            newcomer: Who may come up on this thread, which is new.
         """
         baton = self._baton
         while baton.acquire(blocking=False):
             try:
+                self._newcomer = newcomer
                 life = self._decided
                 too_much = life is not None and self._decide_all(life, most)
             finally:
+                self._newcomer = None
                 baton.release()
             # Ring only now: whoever finds the baton taken goes back to sleep.
             if life is None or too_much:  # not begun yet, or at an end: see `_run`
@@ -155,8 +183,9 @@ class Deciding:
         """
         Decide about one happening; nothing that fails in it ends the thread.
 
-        A component is not brought up *in_place*: to make its thread takes so much of
-        the stack that each thread which did so would keep 4 KiB more.
+        A component is not brought up *in_place*, except on its own thread: to make
+        one takes so much of the stack that each thread which did so would keep 4 KiB
+        more.
         """
         try:
             actions = self.books.decide(happening, now)
@@ -166,13 +195,24 @@ class Deciding:
         self._hold()
         if in_place:
             for number, action in enumerate(actions):
-                if type(action) is Tell and action.what is Do.ACTIVATE:
+                if self._needs_a_thread(action):
                     self._left = actions[number:]
                     del actions[number:]
                     break
         self._carry_out(actions)
         if self.books.ended_now:
             self._services.on_ended()
+
+    def _needs_a_thread(self, action: Action) -> bool:
+        """Whether a thread has to be made for *action*."""
+        if type(action) is not Tell or action.what is not Do.ACTIVATE:
+            return False
+        return self._worker_for(action.cell) is None
+
+    def _worker_for(self, cell: Cell) -> Worker | None:
+        """Return the worker whose thread decides, if it is to be that of *cell*."""
+        newcomer = self._newcomer
+        return newcomer[1] if newcomer is not None and newcomer[0] is cell else None
 
     def _carry_out(self, actions: list[Action]) -> None:
         """Do what was decided."""

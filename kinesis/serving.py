@@ -48,6 +48,19 @@ class Lane(Enum):
     RENEW = "go on, on a fresh loop"
 
 
+def mailbox_of(cell: Cell) -> Mailbox:
+    """Make the mailbox of the component in *cell*, as its class wants it."""
+    component = cell.component
+    return Mailbox(
+        cell.services.threads,
+        cell.path,
+        bound=component.mailbox_bound,
+        overflow=component.overflow,
+        waits=cell.services.waits,
+        counted=component.dispatch == "caller",
+    )
+
+
 class Serving(Access):
     """
     The mailbox of one component, and the loop that handles it.
@@ -58,19 +71,15 @@ class Serving(Access):
     """
 
     def __init__(
-        self, cell: Cell, inside: Inside, wanted: Callable[[], object]
+        self,
+        cell: Cell,
+        mailbox: Mailbox,
+        inside: Inside,
+        wanted: Callable[[], object],
     ) -> None:
         super().__init__(cell)
         component = self.component
-        threads = cell.services.threads
-        self.mailbox = Mailbox(
-            threads,
-            cell.path,
-            bound=component.mailbox_bound,
-            overflow=component.overflow,
-            waits=cell.services.waits,
-            counted=component.dispatch == "caller",
-        )
+        self.mailbox = mailbox
         self.handlers = Handlers(component, cell.path, self.publishing)
         self.worker: Worker | None = None  # whose thread handles the messages now
         self.direct = False  # a sender's thread may run a handler

@@ -47,6 +47,7 @@ from kinesis.supervision import (
     Wish,
     explain,
 )
+from kinesis.workers import Worker
 
 __all__ = ["Answer", "Supervisor", "activation_error"]
 
@@ -124,8 +125,34 @@ class Supervisor(Deciding):
             except WouldDeadlockError:  # it is another one of that path that waits
                 self._refuse(answer, taken_error(self.cell.path, newcomer))
                 return answer
-        self._request(Add(newcomer, answer, nested), answer)
+        request = Add(newcomer, answer, nested)
+        alone = wait and node is None and newcomer.supervisor is None
+        if not (alone and self._add_on_own_thread(request)):
+            self._request(request, answer)
         return answer
+
+    def _add_on_own_thread(self, request: Add) -> bool:
+        """
+        Have the newcomer's own thread, a new one, take it in and bring it up.
+
+        That saves the way through the supervisor's thread. The caller itself must not
+        decide: its stack holds code of users, and ctrl-c may interrupt it anywhere. To
+        start a thread is one step, so the request is made, or it is not.
+
+        False if something else comes up now, or the system refuses a thread.
+        """
+        if self.holding is not None or self._inbox.is_closed:
+            return False
+        cell = request.cell
+        try:
+            Worker(
+                self._services.threads,
+                cell.thread_name,
+                lambda worker: self._add_here(request, cell, worker),
+            )
+        except RuntimeError:
+            return False
+        return True
 
     def _take_early(self, newcomer: Cell, answer: Answer) -> bool:
         """Take in what comes up with the container; false if that has begun."""
@@ -241,7 +268,7 @@ class Supervisor(Deciding):
             return
         cell.begin_life(life)
         try:
-            life.activate()
+            life.activate(self._worker_for(cell))
         except RuntimeError as error:  # its TORN_DOWN is on the way
             text = (
                 f"no thread for it: {describe(error)}. Look at `ulimit -u`, at the "

@@ -171,6 +171,50 @@ def test_a_failed_add_is_no_childs_affair_but_its_own(simulation: Simulation) ->
         assert runtime.add(traced("part")).stage is Stage.STARTED
 
 
+def test_an_add_whose_own_thread_is_refused_asks_for_another(
+    simulation: Simulation,
+) -> None:
+    """
+    The first thread would have brought it up itself; the second one is made for it.
+    """
+    with simulation.runtime() as runtime:
+        simulation.threads.refuse(1)
+
+        assert runtime.add(traced()).stage is Stage.STARTED
+
+
+@pytest.mark.seeds(100)
+def test_of_those_who_add_at_once_nobody_leaves_a_thread_without_a_component(
+    simulation: Simulation,
+) -> None:
+    """
+    Each brings a thread along; those of the refused, and of whom another one was
+    faster, end at once.
+    """
+    threads = simulation.threads
+    outcomes: list[str] = []
+
+    def add(name: str) -> None:
+        try:
+            runtime.add(Idle(name=name))
+        except DuplicateNameError:
+            outcomes.append("taken")
+        else:
+            outcomes.append("started")
+
+    with simulation.runtime() as runtime:
+        adders = [
+            threads.start(partial(add, name), "adder") for name in ("a", "b", "b", "c")
+        ]
+        for adder in adders:
+            adder.join()
+        threads.settle()
+        own = sorted(name for name in threads.names().values() if "/app/" in name)
+
+    assert sorted(outcomes) == ["started", "started", "started", "taken"]
+    assert own == ["kinesis:/app/a", "kinesis:/app/b", "kinesis:/app/c"]
+
+
 def test_an_add_that_takes_too_long_goes_on(simulation: Simulation) -> None:
     """
     The timeout is that of the wait.

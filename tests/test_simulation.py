@@ -450,12 +450,17 @@ def test_each_thread_has_an_ident_of_its_own(threads: Threads) -> None:
     The handle, and the thread itself, say the same number.
     """
     inside = threads.queue()
-    thread = threads.start(lambda: inside.put(threads.get_ident()), "other")
-    ident = inside.get(timeout=5)
+
+    def tell() -> None:
+        inside.put((threads.get_ident(), threads.current()))
+
+    thread = threads.start(tell, "other")
+    ident, itself = inside.get(timeout=5)
     thread.join(5)
 
     assert ident != threads.get_ident()
-    assert thread.ident == ident
+    assert thread.ident == itself.ident == ident
+    assert itself.name == "other"
 
 
 def test_a_crash_goes_to_the_handler() -> None:

@@ -132,6 +132,10 @@ class Threads(Protocol):
         """Return whether the caller is the thread that gets the signals."""
         ...
 
+    def current(self) -> Thread:
+        """Return the calling thread, which `start` has made."""
+        ...
+
     def names(self) -> dict[int, str]:
         """Return the names of the threads that run now, by number."""
         ...

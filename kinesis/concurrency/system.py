@@ -49,6 +49,7 @@ class SystemThreads:
     sleep = staticmethod(time.sleep)
     time = staticmethod(time.time)  # last: from here on the name is this method
     get_ident = staticmethod(threading.get_ident)
+    current = staticmethod(threading.current_thread)
 
     def start(
         self, target: Callable[[], object], name: str, *, background: bool = False

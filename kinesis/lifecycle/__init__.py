@@ -23,7 +23,7 @@ from kinesis.lifecycle.ending import Ending
 from kinesis.lifecycle.machine import Body
 from kinesis.stages import Event as Moves
 from kinesis.stages import Outcome, Stage
-from kinesis.workers import Order
+from kinesis.workers import Order, Worker
 
 __all__ = ["Body", "Lifecycle"]
 
@@ -39,18 +39,26 @@ class Lifecycle(Ending):
 
     __slots__ = ()
 
-    def activate(self) -> None:
+    def activate(self, worker: Worker | None = None) -> None:
         """
         Begin the life.
 
         The component's new thread is as fresh as a thread can be: it makes the
         first transitions itself.
 
+        Args:
+            worker: A new one that is to be the component's thread, and will call
+                `begin_here`. Without, one is made.
+
         Raises:
             RuntimeError: The system refuses another thread; the life is over.
         """
         self._pending.append((self._on_activate, None))
         self._moving = True
+        if worker is not None:
+            self._dedicated = worker
+            self._used = (worker.thread,)
+            return
         if not self._needs_thread():
             self._hand_on(new=False)
             return

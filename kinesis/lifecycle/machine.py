@@ -16,7 +16,7 @@ from kinesis.life import CURRENT
 from kinesis.notices import Kind, Report
 from kinesis.restarts import Override, override_from
 from kinesis.services import log, report
-from kinesis.serving import Serving
+from kinesis.serving import Serving, mailbox_of
 from kinesis.stages import HOOKS, Outcome, Stage, advance
 from kinesis.stages import Event as Moves
 from kinesis.timers import Timer
@@ -104,7 +104,8 @@ class Machine:
         self.services = cell.services
         self.body = body
         self.inside = Inside(self)
-        self.serving = Serving(cell, self.inside, self.wanted)
+        # Not made in there: the deeper the calls, the more memory each stack takes.
+        self.serving = Serving(cell, mailbox_of(cell), self.inside, self.wanted)
         self.stage = Stage.SUBMITTED
         self._hooks = cell.hooks
         self._lock = self.services.threads.lock()
@@ -349,16 +350,26 @@ class Machine:
         self.services.check_process()
 
         def enter(worker: Worker) -> None:
-            CURRENT.set(self.inside)
             if first:  # of this life: as fresh as a thread can be
                 self._dedicated = worker
-                self._move()
+                self.begin_here()
+            else:
+                CURRENT.set(self.inside)
 
-        name = f"kinesis:{self.cell.path}{self.cell.suffix}{suffix}"
+        name = f"{self.cell.thread_name}{suffix}"
         worker = Worker(self.services.threads, name, enter)
         alive = (thread for thread in self._used if thread.is_alive())
         self._used = (*alive, worker.thread)
         return worker
+
+    def is_run_by(self, worker: Worker) -> bool:
+        """Whether *worker* is the dedicated one."""
+        return self._dedicated is worker
+
+    def begin_here(self) -> None:
+        """Make the first transitions; on the dedicated thread, which is new."""
+        CURRENT.set(self.inside)
+        self._move()
 
     def _own_worker(self) -> Worker:
         """Return the dedicated thread, made now if there was no need for it yet."""

@@ -181,6 +181,10 @@ class SimulatedThreads:
         finally:
             self._parked.remove(slot)
 
+    def current(self) -> SimulatedThread:
+        """Return the calling thread."""
+        return SimulatedThread(self._scheduler, self._scheduler.current)
+
     def lock(self) -> SimulatedLock:
         """Return a new lock, not re-entrant."""
         return SimulatedLock(self._scheduler)
