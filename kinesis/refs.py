@@ -37,6 +37,7 @@ R = TypeVar("R")
 SEND_TIMEOUT = 5.0  # seconds
 STAGE_TIMEOUT = 60.0  # seconds that stop(), start() and restart() wait
 
+_inside = CURRENT.get  # looked up once: that took a sixth of a post
 _ENDED = (Stage.STOPPED, Stage.TORN_DOWN)
 
 
@@ -199,7 +200,7 @@ class Ref(Generic[C]):
         if isinstance(message, Control):
             return obey(cell, message)
         serving = cell.serving
-        if CURRENT.get() is not None or cell.services.forked or serving is None:
+        if _inside() is not None or cell.services.forked or serving is None:
             return send(cell, message, timeout)
         if serving.direct:
             value = serving.handle_here(message, timeout)
@@ -220,7 +221,7 @@ class Ref(Generic[C]):
         if isinstance(message, Control):
             obey(cell, message)
             return
-        if CURRENT.get() is not None or cell.services.forked or serving is None:
+        if _inside() is not None or cell.services.forked or serving is None:
             post(cell, message, timeout)
             return
         # As Mailbox.put_bare, a call that would be an eighth of a post.
