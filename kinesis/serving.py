@@ -140,6 +140,8 @@ class Serving(Access):
     def serve(self) -> None:
         """Handle what comes until told to leave; on the worker's thread."""
         self._ident = self._get_ident()
+        if self.worker is not None and type(self.component).scheduling == "batch":
+            self.worker.step_back()
         while self._loop() is Lane.RENEW:
             self.cell.note("its message handling begins afresh, as somebody asked")
         if self._entered is not None:  # a sender's thread may still run a handler

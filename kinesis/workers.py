@@ -142,6 +142,7 @@ class Worker:
 
     __slots__ = (
         "_enter",
+        "_batch",
         "_orders",
         "_threads",
         "busy",
@@ -158,6 +159,7 @@ class Worker:
         self._orders = threads.queue()
         self._enter = enter
         self.busy: Order | None = None
+        self._batch = False
         self.used = False
         self.name = name
         self.ident: int | None = None
@@ -171,6 +173,11 @@ class Worker:
     def end(self) -> None:
         """End the thread after the orders given before."""
         self._orders.put(None)
+
+    def step_back(self) -> None:
+        """Interrupt nobody when woken up, until the next hook; on this thread."""
+        self._batch = True
+        self._threads.batch(True)
 
     def stack(self) -> str:
         """Return where the thread is now, as a traceback prints it."""
@@ -188,7 +195,11 @@ class Worker:
 
     def _perform(self, order: Order) -> None:
         """Run one order; hand on how it ended, however it did."""
-        self.used = self.used or bool(order.hooks and order.hooks[0][0])
+        if order.hooks and order.hooks[0][0]:
+            self.used = True
+            if self._batch:
+                self._batch = False
+                self._threads.batch(False)
         try:
             order.began = self._threads.monotonic()
             order.run()

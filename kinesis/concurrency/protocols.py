@@ -136,6 +136,20 @@ class Threads(Protocol):
         """Return the calling thread, which `start` has made."""
         ...
 
+    def batch(self, on: bool) -> None:
+        """
+        Let the calling thread wait for its turn when something wakes it up.
+
+        Else it interrupts, on its processor, who woke it up: mostly a thread that
+        holds the interpreter's lock, so that it can only wait. Linux calls that
+        SCHED_BATCH. Does nothing where there is no such thing, where the system
+        refuses it, or where somebody has given the thread another policy. Idempotent.
+
+        Args:
+            on: False takes it back.
+        """
+        ...
+
     def names(self) -> dict[int, str]:
         """Return the names of the threads that run now, by number."""
         ...

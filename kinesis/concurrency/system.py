@@ -5,6 +5,7 @@ The real threads: those of the operating system.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -22,6 +23,10 @@ PARKED_SECONDS = 10.0  # a parked thread without a job for so long leaves
 PARKED_MOST = 8  # parked threads; jobs are short, so few are ever needed at once
 _STARTED = "_started"  # see `_Thread`
 FOREVER = threading.TIMEOUT_MAX  # seconds; the system refuses longer waits
+
+_BATCH: int | None = getattr(os, "SCHED_BATCH", None)  # Linux has it
+_NORMAL: int | None = getattr(os, "SCHED_OTHER", None)
+_NO_PRIORITY = os.sched_param(0) if _BATCH is not None else None
 
 
 class SystemThreads:
@@ -71,6 +76,17 @@ class SystemThreads:
                 raise
             self._on_crash(name, error)
 
+    def batch(self, on: bool) -> None:
+        """Make the calling thread SCHED_BATCH, or not; see `Threads.batch`."""
+        if _BATCH is None or _NORMAL is None or _NO_PRIORITY is None:
+            return
+        now, then = (_NORMAL, _BATCH) if on else (_BATCH, _NORMAL)
+        try:
+            if os.sched_getscheduler(0) == now:
+                os.sched_setscheduler(0, then, _NO_PRIORITY)
+        except OSError:
+            return  # some sandboxes refuse it: all works, with more interruptions
+
     def fresh(self, job: Callable[[], object], *, new: bool = False) -> None:
         """Run *job* on a thread with an empty stack; see `Threads.fresh`."""
         if not new:
@@ -98,6 +114,7 @@ class SystemThreads:
 
     def _serve(self, parked: _Parked) -> None:
         """Do jobs until none has come for a while, or this is closed."""
+        self.batch(True)
         try:
             while (job := self._next_job(parked)) is not None:
                 self.guarded(job, threading.current_thread().name)

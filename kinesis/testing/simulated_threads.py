@@ -185,6 +185,9 @@ class SimulatedThreads:
         """Return the calling thread."""
         return SimulatedThread(self._scheduler, self._scheduler.current)
 
+    def batch(self, on: bool) -> None:
+        """Do nothing: who goes on is the seed's choice; see `Threads.batch`."""
+
     def lock(self) -> SimulatedLock:
         """Return a new lock, not re-entrant."""
         return SimulatedLock(self._scheduler)
