@@ -140,8 +140,6 @@ class Serving(Access):
     def serve(self) -> None:
         """Handle what comes until told to leave; on the worker's thread."""
         self._ident = self._get_ident()
-        if self.worker is not None and type(self.component).scheduling == "batch":
-            self.worker.step_back()
         while self._loop() is Lane.RENEW:
             self.cell.note("its message handling begins afresh, as somebody asked")
         if self._entered is not None:  # a sender's thread may still run a handler
@@ -150,13 +148,20 @@ class Serving(Access):
         if not self._stays:
             self.mailbox.refuse_rest()
 
+    def _step_back(self) -> None:
+        """Interrupt no sender from now on, unless the class wants to."""
+        if self.worker is not None and type(self.component).scheduling == "batch":
+            self.worker.step_back()
+
     def _loop(self) -> Lane:
         """Handle what comes, until an order to leave or to begin afresh."""
         # An Envelope, a Lane or None. By its exact type: isinstance takes longer.
         take: Callable[..., Any] = self.mailbox.take
         draining = False
+        item = take()
+        if type(item) is not Lane:  # what is idle need not ask the system
+            self._step_back()
         while True:
-            item = take(0.0) if draining else take()
             if item is not None and type(item) is not Lane:
                 if item.context is None:
                     self._handle(item)
@@ -171,6 +176,7 @@ class Serving(Access):
                 draining = True
             elif not draining:
                 return Lane.RENEW
+            item = take(0.0) if draining else take()
 
     def _handle_traced(self, envelope: Envelope, context: Context) -> None:
         """Handle one message as part of the trace that it comes from."""

@@ -82,10 +82,14 @@ class SystemThreads:
             return
         now, then = (_NORMAL, _BATCH) if on else (_BATCH, _NORMAL)
         try:
-            if os.sched_getscheduler(0) == now:
-                os.sched_setscheduler(0, then, _NO_PRIORITY)
+            if os.sched_getscheduler(0) != now:
+                return
+            os.sched_setscheduler(0, then, _NO_PRIORITY)
         except OSError:
             return  # some sandboxes refuse it: all works, with more interruptions
+        thread = threading.current_thread()
+        if isinstance(thread, _Thread):
+            thread.is_batch = on
 
     def fresh(self, job: Callable[[], object], *, new: bool = False) -> None:
         """Run *job* on a thread with an empty stack; see `Threads.fresh`."""
@@ -224,6 +228,11 @@ class _Thread(threading.Thread):
 
     It relies on one private name of the standard library, the event `_started`; a
     test looks whether it is still used as it is here. Without it, `start` waits.
+
+    Attributes:
+        is_batch: Whether it steps back when woken up. What it starts does not, though
+            threads inherit that: a clock, say, that the first timer of a handler sets
+            going.
     """
 
     def __init__(
@@ -233,12 +242,15 @@ class _Thread(threading.Thread):
         self._threads = threads
         self._job: Callable[[], object] | None = target
         self._begun: _Begun | None = None
+        self.is_batch = getattr(threading.current_thread(), "is_batch", False)
         if hasattr(self, _STARTED):
             self._begun = _Begun()
             setattr(self, _STARTED, self._begun)
 
     def run(self) -> None:
         job, self._job = self._job, None  # what it refers to need not stay here
+        if self.is_batch:  # inherited
+            self._threads.batch(False)
         if job is not None:
             self._threads.guarded(job, self.name)
 

@@ -91,6 +91,23 @@ def test_a_policy_that_somebody_else_has_chosen_is_left_alone() -> None:
     assert seen == [IDLE]
 
 
+def test_our_threads_do_not_inherit_it_from_the_handler_that_makes_them_start() -> None:
+    """
+    The clock is set going by the first timer, and is to be on time.
+    """
+    threads = SystemThreads()
+    seen: list[int] = []
+
+    def start_another() -> None:
+        threads.batch(True)
+        seen.append(policy())
+        threads.start(lambda: seen.append(policy()), "inner").join(PATIENCE)
+
+    threads.start(start_another, "outer").join(PATIENCE)
+
+    assert seen == [BATCH, NORMAL]
+
+
 def test_messages_are_handled_where_the_system_refuses_the_policy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
