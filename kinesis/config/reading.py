@@ -38,6 +38,7 @@ from kinesis.errors import did_you_mean
 MOST_BYTES = 4 * 1024 * 1024  # some 40 000 components
 MOST_NODES = 500_000  # with every alias written out
 MOST_DEPTH = 100  # lists and mappings inside each other
+NOT_SO_DEEP = f"at most {MOST_DEPTH} lists and mappings inside each other"
 
 _LINE_END = re.compile(r"\r\n|\r|\n")  # as editors count; YAML knows more of them
 _UNPRINTABLE = re.compile(
@@ -185,8 +186,7 @@ class _Builder:
     def _deeper(self, event: Any, height: int) -> None:
         """Refuse a node of *height* where that is too deep."""
         if self._depth + height > MOST_DEPTH:
-            expected = f"at most {MOST_DEPTH} lists and mappings inside each other"
-            self._faults.expected(self._place(event), expected, "more")
+            self._faults.expected(self._place(event), NOT_SO_DEEP, "more")
             raise _Unreadable
 
     def _untagged(self, node: Node, event: Any) -> Node:
@@ -319,6 +319,9 @@ def _note_syntax(source: _Source, error: Any, faults: Faults) -> None:
     """Note a syntax error at the place that the parser names."""
     mark = error.problem_mark or error.context_mark
     index = min(mark.index, len(source.text)) if mark else 0
+    if "nesting depth" in str(error.problem):  # its own bound, and it reads ahead
+        faults.expected(source.place(index), NOT_SO_DEEP, "more")
+        return
     context = f" {error.context}" if error.context else ""
     faults.expected(
         source.place(index),
