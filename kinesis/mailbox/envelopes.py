@@ -10,7 +10,9 @@ message: so the counters add up.
 
 Those who want to be first to begin use ``pop()``, those who answer ``pop(0)``.
 So a sender whose time is over while its message is being refused takes BEGIN,
-and learns, rightly, that it never ran.
+and learns, rightly, that it never ran. Who refuses it takes BEGIN as well, and tells
+the sender only then. So each sender is told once, and its gate opened once: it is
+used again.
 """
 
 from __future__ import annotations
@@ -171,14 +173,18 @@ class Envelope:
         Args:
             why: Makes the error, if somebody waits for it.
         """
-        taken_out = len(self.claim) < 2  # may be old news: it only names the counter
+        taken_out = False
         try:
             if self.claim.pop(0) is not END:
                 return False
         except IndexError:
             return False
+        try:
+            self.claim.pop()
+        except IndexError:  # who took BEGIN knows, or has told its sender
+            taken_out = True
         self.tally.count("expired" if taken_out else counter)
-        if self.is_asked:
+        if self.is_asked and not taken_out:
             self.deliver(None, why())
         return True
 
@@ -255,6 +261,17 @@ class Asked(Envelope):
         self.value = value
         self.error = error
         self.gate.release()
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether it has its answer, or is being given it."""
+        return not self.claim
+
+    def run_out(self) -> None:
+        """Have its sender raise that its time is over, unless it has its answer."""
+        began = self.give_up()
+        if began is not None:
+            self.deliver(None, late(self, began=began))
 
 
 class AskedWithMore(Asked):
