@@ -333,6 +333,7 @@ class Conductor:
         services = self._services
         self._join_components()
         services.changes.close(JOIN_SECONDS)
+        services.overdue.close(JOIN_SECONDS)
         services.timers.close(JOIN_SECONDS)
         self._threads.close(JOIN_SECONDS)
         now = self._threads.monotonic()

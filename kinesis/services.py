@@ -20,6 +20,7 @@ from kinesis.concurrency import Lock, Thread, Threads
 from kinesis.doors import Doors
 from kinesis.errors import ForkedError
 from kinesis.life import CURRENT, Life
+from kinesis.mailbox import Overdue
 from kinesis.timers import Timers
 from kinesis.traces import TRACE
 from kinesis.waits import WaitGraph
@@ -42,6 +43,7 @@ class Services:
         name: The runtime's.
         threads: Where threads, locks and time come from.
         timers: Calls at a later time.
+        overdue: Ends the waits of senders whose time is over.
         waits: Who waits for whom.
         transitions: ``parked``: a transition may run on a thread that has run
             others; ``new``: always on a new one.
@@ -65,6 +67,7 @@ class Services:
     forked: bool = attrs.field(default=False, init=False)
     crashes: int = attrs.field(default=0, init=False)
     timers: Timers = attrs.field(init=False)
+    overdue: Overdue = attrs.field(init=False)
     doors: Doors = attrs.field(init=False)
     waits: WaitGraph = attrs.field(init=False)
     changes: Changes = attrs.field(init=False)
@@ -78,6 +81,7 @@ class Services:
 
     def __attrs_post_init__(self) -> None:
         self.timers = Timers(self.threads, self.name)
+        self.overdue = Overdue(self.threads, self.name)
         self.doors = Doors(self.threads, self.timers)
         self.waits = WaitGraph(self.threads)
         self.changes = Changes(self.threads, self.name)

@@ -58,6 +58,7 @@ def mailbox_of(cell: Cell) -> Mailbox:
         overflow=component.overflow,
         waits=cell.services.waits,
         counted=component.dispatch == "caller",
+        overdue=cell.services.overdue,
     )
 
 

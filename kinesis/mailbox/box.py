@@ -19,6 +19,7 @@ from kinesis.mailbox.envelopes import (
     Submitted,
     late,
 )
+from kinesis.mailbox.overdue import LONG
 from kinesis.mailbox.tally import BATCH
 from kinesis.traces import carried
 
@@ -198,10 +199,14 @@ class Mailbox(Door):
             gate.acquire()
         if self.length() >= self._limit:
             timeout = self._make_room(envelope, now, timeout, None)
+        watched = timeout >= LONG and self._overdue.watch(envelope)
         self.put(envelope)
         if self.again:
             self.look_again()
-        if not gate.acquire(True, timeout):
+        if watched:
+            gate.acquire()
+            self._overdue.discard(envelope)
+        elif not gate.acquire(True, timeout):
             _stop_waiting(envelope)
         self._gates.append(gate)  # shut again, by us
         error = envelope.error

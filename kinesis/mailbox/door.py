@@ -33,6 +33,7 @@ from kinesis.mailbox.envelopes import (
     refused_full,
 )
 from kinesis.mailbox.lanes import Gate, Lanes
+from kinesis.mailbox.overdue import Nobody, Watch
 from kinesis.mailbox.tally import Counts, Tally
 
 __all__ = ["DEFAULT_BOUND", "Door", "Overflow", "Waits"]
@@ -41,6 +42,7 @@ Overflow = Literal["refuse", "wait", "drop-oldest"]
 
 DEFAULT_BOUND = 10_000  # messages
 ALWAYS_FULL: Final = 0  # no queue is shorter
+NOBODY: Final = Nobody()
 
 
 class Waits(Protocol):
@@ -73,6 +75,7 @@ class Door:
             a trace (see `kinesis.traces`), a copy of its sender's context
             variables, if it has any.
         counted: Keep `entered`, for a worker that says when it begins with each.
+        overdue: Ends the long waits of senders; without it the system does.
 
     Attributes:
         entered: What is let in and not begun yet, exactly; None if not *counted*.
@@ -93,6 +96,7 @@ class Door:
         "_new_lock",
         "_now",
         "_over",
+        "_overdue",
         "_overflow",
         "_threads",
         "_waits",
@@ -118,6 +122,7 @@ class Door:
         waits: Waits | None = None,
         carry_context: bool = False,
         counted: bool = False,
+        overdue: Watch | None = None,
     ) -> None:
         _check(path, bound, overflow)
         self.path = path
@@ -141,6 +146,7 @@ class Door:
         self.again = False  # whether a sender has more to do after its put
         self._wanted: Callable[[], object] | None = None
         self._cause: BaseException | None = None
+        self._overdue: Watch = overdue if overdue is not None else NOBODY
         self._gates: list[Lock] = []  # shut, for the next who asks: a new one is cold
 
     def control(self, item: object) -> bool:
