@@ -176,7 +176,10 @@ def end_under_listeners(threads: Threads) -> None:
         return own[-1]
 
     hub._delivery._threads = SimpleNamespace(
-        start=noted, monotonic=threads.monotonic, get_ident=threads.get_ident
+        start=noted,
+        monotonic=threads.monotonic,
+        get_ident=threads.get_ident,
+        batch=threads.batch,
     )
     read: list[Change | Gap] = []
 
