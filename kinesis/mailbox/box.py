@@ -204,7 +204,7 @@ class Mailbox(Door):
         if self.again:
             self.look_again()
         if watched:
-            gate.acquire()
+            gate.acquire()  # opened at the deadline at the latest
             self._overdue.discard(envelope)
         elif not gate.acquire(True, timeout):
             _stop_waiting(envelope)
