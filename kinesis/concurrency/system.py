@@ -85,7 +85,7 @@ class SystemThreads:
             if os.sched_getscheduler(0) != now:
                 return
             os.sched_setscheduler(0, then, _NO_PRIORITY)
-        except OSError:
+        except (OSError, MemoryError):
             return  # some sandboxes refuse it: all works, with more interruptions
         thread = threading.current_thread()
         if isinstance(thread, _Thread):

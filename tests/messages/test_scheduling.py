@@ -122,15 +122,16 @@ def test_our_threads_do_not_inherit_it_from_the_handler_that_makes_them_start() 
     assert seen == [BATCH, NORMAL]
 
 
+@pytest.mark.parametrize("error", [PermissionError("not here"), MemoryError()])
 def test_messages_are_handled_where_the_system_refuses_the_policy(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """
-    As some sandboxes do.
+    As some sandboxes do. A message is in hand at that moment, and must not be lost.
     """
 
     def refuse(*_: Any) -> None:
-        raise PermissionError("not here")
+        raise error
 
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
     with Runtime() as runtime:
