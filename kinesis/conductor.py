@@ -348,7 +348,7 @@ class Conductor:
             for thread in cell.threads():
                 left = until - self._threads.monotonic()
                 thread.join(0.0 if cell.hung is not None else max(0.0, left))
-        for thread in self._services.left_behind():
+        for thread in (*self._services.left_behind(), *self._services.unused()):
             thread.join(max(0.0, until - self._threads.monotonic()))
 
     def __repr__(self) -> str:

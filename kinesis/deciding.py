@@ -135,7 +135,7 @@ class Deciding:
         if life is not None and life.is_run_by(worker):
             life.begin_here()
         else:
-            self._services.leave_behind([worker.thread])
+            self._services.let_end(worker.thread)
             worker.end()
 
     def _decide_waiting(

@@ -77,6 +77,7 @@ class Services:
     started: itertools.count[int] = attrs.field(factory=itertools.count, init=False)
     stopped: deque[tuple[str, float]] = attrs.field(factory=deque, init=False)
     _ended: list[Thread] = attrs.field(factory=list, init=False)
+    _unused: list[Thread] = attrs.field(factory=list, init=False)
     _books: Lock = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -98,6 +99,16 @@ class Services:
         """Keep the threads of a component that is gone, to be joined at the end."""
         with self._books:
             self._ended = [t for t in (*self._ended, *threads) if t.is_alive()]
+
+    def let_end(self, thread: Thread) -> None:
+        """Keep a thread that has run no code of users, to be joined at the end."""
+        with self._books:
+            self._unused = [t for t in (*self._unused, thread) if t.is_alive()]
+
+    def unused(self) -> list[Thread]:
+        """Return the threads that were not needed, and have not ended yet."""
+        with self._books:
+            return [t for t in self._unused if t.is_alive()]
 
     def left_behind(self) -> list[Thread]:
         """Return the threads of components that are gone and that still run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from collections.abc import Callable
@@ -213,6 +214,22 @@ def test_of_those_who_add_at_once_nobody_leaves_a_thread_without_a_component(
 
     assert sorted(outcomes) == ["started", "started", "started", "taken"]
     assert own == ["kinesis:/app/a", "kinesis:/app/b", "kinesis:/app/c"]
+
+
+@pytest.mark.seeds(400)
+def test_an_add_in_the_last_moments_makes_nobody_late(simulation: Simulation) -> None:
+    """
+    The thread that it brought along has run no code, and ends by itself.
+    """
+    runtime = simulation.runtime().start()
+
+    def add() -> None:
+        with contextlib.suppress(KinesisError):
+            runtime.add(Idle(name="part"))
+
+    adder = simulation.threads.start(add, "adder")
+    assert runtime.stop(timeout=60).late == ()
+    adder.join()
 
 
 def test_an_add_that_takes_too_long_goes_on(simulation: Simulation) -> None:
