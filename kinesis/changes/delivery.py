@@ -136,7 +136,6 @@ class Delivery:
     def _serve(self, line: _Line) -> None:
         """Carry out what is left of the steps, then the queue's, until its end."""
         line.ident = self._threads.get_ident()
-        self._threads.batch(True)  # whoever changed something goes on undisturbed
         while self._carry_out_all(line):
             line.steps = iter(())  # nothing that was told lives while we wait
             if not self._next(line):

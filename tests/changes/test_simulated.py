@@ -176,10 +176,7 @@ def end_under_listeners(threads: Threads) -> None:
         return own[-1]
 
     hub._delivery._threads = SimpleNamespace(
-        start=noted,
-        monotonic=threads.monotonic,
-        get_ident=threads.get_ident,
-        batch=threads.batch,
+        start=noted, monotonic=threads.monotonic, get_ident=threads.get_ident
     )
     read: list[Change | Gap] = []
 

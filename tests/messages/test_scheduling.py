@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from queue import SimpleQueue as Queue
 from typing import Any
 
 import pytest
@@ -73,19 +72,6 @@ def test_hooks_run_on_a_thread_like_all_others() -> None:
 
     assert telling.hooks == [NORMAL, NORMAL]
     assert (between, after) == (BATCH, BATCH)
-
-
-def test_listeners_are_told_on_a_thread_that_steps_back() -> None:
-    """
-    Whoever changes something is not to be interrupted for that.
-    """
-    told: Queue[int] = Queue()
-    with Runtime() as runtime:
-        ref = runtime.add(Telling(name="part"))
-        ref.callback(lambda _: told.put(policy()))
-        ref.restart()
-
-        assert told.get(timeout=PATIENCE) == BATCH
 
 
 def test_a_policy_that_somebody_else_has_chosen_is_left_alone() -> None:
