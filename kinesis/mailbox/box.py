@@ -17,9 +17,9 @@ from kinesis.mailbox.envelopes import (
     Pending,
     Posted,
     Submitted,
-    late,
 )
 from kinesis.mailbox.overdue import LONG
+from kinesis.mailbox.refusals import late
 from kinesis.mailbox.tally import BATCH
 from kinesis.traces import carried
 

@@ -25,15 +25,15 @@ from typing import Final, Literal, Protocol
 
 from kinesis.concurrency import Lock, Threads
 from kinesis.mailbox.counting import Entered
-from kinesis.mailbox.envelopes import (
-    Envelope,
+from kinesis.mailbox.envelopes import Envelope
+from kinesis.mailbox.lanes import Gate, Lanes
+from kinesis.mailbox.overdue import Nobody, Watch
+from kinesis.mailbox.refusals import (
     dropped,
     left_behind,
     refused_closed,
     refused_full,
 )
-from kinesis.mailbox.lanes import Gate, Lanes
-from kinesis.mailbox.overdue import Nobody, Watch
 from kinesis.mailbox.tally import Counts, Tally
 
 __all__ = ["DEFAULT_BOUND", "Door", "Overflow", "Waits"]

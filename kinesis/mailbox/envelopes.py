@@ -24,12 +24,8 @@ from contextvars import Context
 from typing import Final
 
 from kinesis.concurrency import Lock, Threads
-from kinesis.errors import (
-    ComponentStoppedError,
-    MailboxFullError,
-    ReplyTimeoutError,
-)
 from kinesis.futures import Future
+from kinesis.mailbox.refusals import late, what
 from kinesis.mailbox.tally import BATCH, Tally
 
 __all__ = [
@@ -39,7 +35,6 @@ __all__ = [
     "Pending",
     "Posted",
     "Submitted",
-    "what",
 ]
 
 END: Final = False
@@ -356,76 +351,3 @@ class Pending(Future[object]):
         if began is not None:
             self.set_exception(late(self._envelope, began=began))
         return began is False
-
-
-def what(envelope: Envelope) -> str:
-    """Name the message by its type."""
-    if envelope.batch is not None:
-        return f"a batch of {len(envelope.batch)}"
-    return type(envelope.message).__name__
-
-
-def late(envelope: Envelope, *, began: bool) -> ReplyTimeoutError:
-    """Say that there was no answer in time, and what became of the message."""
-    given = ""
-    if envelope.deadline is not None and envelope.accepted_at is not None:
-        given = f" within {envelope.deadline - envelope.accepted_at:.6g} s"
-    rest = (
-        "Its handler had begun and goes on, but its answer will be thrown away."
-        if began
-        else "It was taken out before it ran, and never will."
-    )
-    return ReplyTimeoutError(
-        f"'{envelope.path}' did not answer {what(envelope)}{given}. {rest}",
-        path=envelope.path,
-        began=began,
-    )
-
-
-def refused_closed(envelope: Envelope) -> ComponentStoppedError:
-    """Say that the mailbox takes nothing more."""
-    path = envelope.path
-    return ComponentStoppedError(
-        f"cannot send {what(envelope)} to '{path}': it stops or has stopped, and "
-        f"takes no more messages. Start it again first, or wait for its restart.",
-        path=path,
-    )
-
-
-def left_behind(
-    envelope: Envelope, cause: BaseException | None
-) -> ComponentStoppedError:
-    """Say that a message was accepted, but never begun."""
-    path = envelope.path
-    error = ComponentStoppedError(
-        f"'{path}' stopped before it handled {what(envelope)}, which never ran. "
-        f"Send it again once the component is started.",
-        path=path,
-    )
-    error.__cause__ = cause
-    return error
-
-
-def refused_full(envelope: Envelope, bound: int) -> MailboxFullError:
-    """Say that there is no room."""
-    path = envelope.path
-    return MailboxFullError(
-        f"cannot send {what(envelope)} to '{path}': {bound} messages wait there, "
-        f"as many as may. Send more slowly, give it a larger bound, or choose "
-        f"overflow='wait' or 'drop-oldest'.",
-        path=path,
-        bound=bound,
-        dropped=False,
-    )
-
-
-def dropped(envelope: Envelope, bound: int) -> MailboxFullError:
-    """Say that a message was dropped for a newer one."""
-    path = envelope.path
-    return MailboxFullError(
-        f"'{path}' dropped {what(envelope)}, the oldest of the {bound} messages that "
-        f"may wait, for a newer one (overflow='drop-oldest').",
-        path=path,
-        bound=bound,
-        dropped=True,
-    )
