@@ -248,10 +248,10 @@ class Serving(Access):
             envelope.answer(value)
         else:  # As Asked.answer.
             envelope.answered_at = now = self._now()
+            tally.busy_seconds += now - began
             try:
                 envelope.claim.pop()
             except IndexError:  # the sender's time was over, or we were abandoned
-                tally.busy_seconds += now - began
                 return
             tally.handled += 1
             envelope.value = value

@@ -211,9 +211,9 @@ class Mailbox(Door):
         self._gates.append(gate)  # shut again, by us
         error = envelope.error
         if error is None:
-            spans, ended = self.tally.spans, envelope.answered_at
-            spans.append((ended - now, ended - envelope.began_at))
-            if len(spans) >= BATCH:
+            latencies = self.tally.latencies
+            latencies.append(envelope.answered_at - now)
+            if len(latencies) >= BATCH:
                 self.tally.fold()
             return envelope.value
         try:  # type: ignore[unreachable]  # another thread has set it

@@ -133,8 +133,8 @@ class Envelope:
             return False
         tally.handled += 1
         if self.accepted_at is not None:
-            tally.spans.append((now - self.accepted_at, 0.0))
-            if len(tally.spans) >= BATCH:
+            tally.latencies.append(now - self.accepted_at)
+            if len(tally.latencies) >= BATCH:
                 tally.fold()
         return True
 
@@ -241,10 +241,10 @@ class Asked(Envelope):
         """
         tally = self.tally
         self.answered_at = now = tally.now()
+        tally.busy_seconds += now - self.began_at
         try:
             self.claim.pop()
         except IndexError:
-            tally.busy_seconds += now - self.began_at
             return False
         tally.handled += 1
         self.value = value
