@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 from kinesis.cells import Cell
 from kinesis.component import Component
 from kinesis.control import Control
+from kinesis.direct import NOT_HERE
 from kinesis.handlers import Update
 from kinesis.life import CURRENT
 from kinesis.mailbox import Asked
 from kinesis.messages import Message
 from kinesis.sending import asend, post, send, send_all
-from kinesis.serving import NOT_HERE
 from kinesis.snapshots import Snapshot, check, codec_of
 from kinesis.stages import Stage, State
 from kinesis.standing import Report, report_on

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 
 from kinesis.cells import Cell
 from kinesis.control import Control
+from kinesis.direct import DEPTH, NOT_HERE
 from kinesis.errors import PeerMessagingDisabledError, UnhandledMessageError
 from kinesis.life import Life, at_most
-from kinesis.serving import DEPTH, NOT_HERE, Serving
+from kinesis.serving import Serving
 from kinesis.steering import serving_of
 
 

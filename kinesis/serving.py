@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextvars import Context, ContextVar
+from contextvars import Context
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from kinesis.access import Access
+from kinesis.direct import Direct
 from kinesis.errors import ComponentStoppedError, describe
-from kinesis.handlers import Handlers
-from kinesis.life import CURRENT
 from kinesis.mailbox import Asked, Envelope, Mailbox, what
 from kinesis.routing import routes_of
 from kinesis.schedules import Scheduled
@@ -30,14 +28,6 @@ if TYPE_CHECKING:
     from kinesis.workers import Worker
 
 DRAIN_SHARE = 0.8  # of the stop deadline; the rest is for `stop` itself
-DEEPEST = 50  # handlers that run inside one another in one sender's thread
-
-DEPTH: ContextVar[int] = ContextVar("kinesis_depth", default=0)
-"""How many handlers run inside one another in this thread."""
-
-
-NOT_HERE: Final = object()
-"""Instead of a reply: the message was not handled."""
 
 
 class Lane(Enum):
@@ -62,7 +52,7 @@ def mailbox_of(cell: Cell) -> Mailbox:
     )
 
 
-class Serving(Access):
+class Serving(Direct):
     """
     The mailbox of one component, and the loop that handles it.
 
@@ -78,22 +68,13 @@ class Serving(Access):
         inside: Inside,
         wanted: Callable[[], object],
     ) -> None:
-        super().__init__(cell)
-        component = self.component
-        self.mailbox = mailbox
-        self.handlers = Handlers(component, cell.path, self.publishing)
+        super().__init__(cell, mailbox, inside)
         self.worker: Worker | None = None  # whose thread handles the messages now
-        self.direct = False  # a sender's thread may run a handler
         self.envelope: Envelope | None = None  # being handled
         self._ident = 0  # of the thread that handles the messages
         self.timers: set[Scheduled] = set()
-        self._here: tuple[object, float | None] | None = None  # see `handle_here`
-        self._entered = self.mailbox.entered  # only with dispatch="caller"
-        self._inside = inside
-        self._context: Context | None = None  # to be used again; see `_run_here`
-        self._get_ident = cell.services.threads.get_ident
         self._wanted = wanted
-        self._drains = component.on_stop == "drain"
+        self._drains = self.component.on_stop == "drain"
         self._stays = False
         self._drain_until = float("inf")
 
@@ -275,84 +256,6 @@ class Serving(Access):
         text = f"the handler of {what(envelope)} failed: {describe(error)}"
         report(logging.ERROR, self.cell.path, text, error)
 
-    # -- in the sender's thread -------------------------------------------------------
-
-    def handle_here(
-        self, message: object, timeout: float | None, depth: int = 0
-    ) -> object:
-        """
-        Handle *message* in the calling thread, if the component is idle.
-
-        Written out where that saves a call: a thread that the system lets wait in
-        the middle of this makes all other senders go through the mailbox.
-
-        Args:
-            timeout: Seconds that the sender has. Once begun, the handler takes as
-                long as it takes, but what it sends on has no more than that.
-            depth: How many handlers run around this one in this thread.
-
-        Returns:
-            The reply, or `NOT_HERE` if it was not handled.
-
-        Raises:
-            BaseException: What the handler raised.
-        """
-        entered, turn = self._entered, self.turn
-        if depth >= DEEPEST or (timeout is not None and timeout <= 0.0):
-            return NOT_HERE
-        # What came before has been begun; if it has not ended, it has the turn.
-        if entered is None or entered.count:
-            return NOT_HERE
-        try:
-            turn.claim()
-        except IndexError:
-            return NOT_HERE
-        turn.owner = self._get_ident()
-        try:
-            if not self.direct:
-                return NOT_HERE
-            began = self._now()
-            self._here = (message, None if timeout is None else began + timeout)
-            return self._run_here(message, depth, began)
-        finally:
-            self._here = None
-            turn.give_back()
-
-    def _run_here(self, message: object, depth: int, began: float) -> object:
-        """Run the handler in a context of its own, and count it."""
-        publishing, cell, tally = self.publishing, self.cell, self.mailbox.tally
-        feed = publishing.feed
-        cell.busy_since = began
-        if feed.watched or began < publishing.expected_until:
-            publishing.before(began)
-        context = self._context
-        if context is None:
-            context = self._new_context()
-        if depth or TRACE.get() is not None:
-            context = _with_more(context, depth)
-        try:
-            value = context.run(self.handlers[type(message)], message)
-            tally.here += 1
-            return value
-        except BaseException:
-            tally.failed_here += 1
-            raise
-        finally:
-            if len(context) > 1 and context is self._context:
-                self._context = None  # the handler has left something there
-            if publishing.holds or feed.watched or began < publishing.expected_until:
-                publishing.after(began)
-            cell.busy_since = None
-            tally.busy_seconds_here += self._now() - began
-            if cell.stalled is not None:
-                cell.recovered()
-
-    def _new_context(self) -> Context:
-        """Return a context in which a handler is code of this component; no more."""
-        context = self._context = Context()
-        context.run(CURRENT.set, self._inside)
-        return context
-
     # -- the end of a run ---------------------------------------------------------
 
     def leave(self, *, drain: bool, stay: bool) -> None:
@@ -411,11 +314,3 @@ class Serving(Access):
 
     def __repr__(self) -> str:
         return f"<Serving {self.cell.path} {self.mailbox!r}>"
-
-
-def _with_more(context: Context, depth: int) -> Context:
-    """Return a copy of *context*, with the caller's trace and so many handlers."""
-    context = context.copy()
-    context.run(DEPTH.set, depth)
-    context.run(TRACE.set, TRACE.get())
-    return context

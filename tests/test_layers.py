@@ -39,6 +39,7 @@ LAYERS = [
     {"cells"},
     {"notices", "publishing", "schedules"},
     {"access"},
+    {"direct"},
     {"serving"},
     {"inside"},
     {"lifecycle", "supervision"},
