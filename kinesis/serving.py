@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextvars import Context
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from kinesis.concurrency import Lock
 from kinesis.direct import Direct
 from kinesis.errors import ComponentStoppedError, describe
 from kinesis.mailbox import Asked, Envelope, Mailbox, what
@@ -23,6 +23,8 @@ from kinesis.snapshots import codec_of
 from kinesis.traces import TRACE
 
 if TYPE_CHECKING:
+    from contextvars import Context
+
     from kinesis.cells import Cell
     from kinesis.inside import Inside
     from kinesis.workers import Worker
@@ -138,40 +140,51 @@ class Serving(Direct):
     def _loop(self) -> Lane:
         """Handle what comes, until an order to leave or to begin afresh."""
         # An Envelope, a Lane or None. By its exact type: isinstance takes longer.
-        take: Callable[..., Any] = self.mailbox.take
+        mailbox = self.mailbox
+        take: Callable[..., Any] = mailbox.take
+        get, held, sort = mailbox.get, mailbox.held, mailbox.sort
         draining = False
         item = take()
         if type(item) is not Lane:  # what is idle need not ask the system
             self._step_back()
         while True:
+            gate = None  # of the sender that has its answer
             if item is not None and type(item) is not Lane:
-                if item.context is None:
-                    self._handle(item)
-                else:
-                    self._handle_traced(item, item.context)
+                traced = item.context is not None
+                gate = self._handle_traced(item) if traced else self._handle(item)
                 item = None  # not to be kept until the next one comes
-                if draining and self._now() > self._drain_until:
-                    return Lane.LEAVE
             elif item is None or item is Lane.LEAVE:
                 return Lane.LEAVE
             elif item is Lane.DRAIN:
                 draining = True
             elif not draining:
                 return Lane.RENEW
-            item = take(0.0) if draining else take()
+            waits = not (draining or held)
+            if gate is not None:
+                gate.release()
+            # With no call of ours in between: who wakes up has to sleep again until we
+            # let go of the interpreter's lock.
+            if waits:
+                item = sort(get())
+            elif self._now() > self._drain_until:
+                return Lane.LEAVE
+            else:
+                item = take(0.0 if draining else None)
 
-    def _handle_traced(self, envelope: Envelope, context: Context) -> None:
-        """Handle one message as part of the trace that it comes from."""
-        token = TRACE.set(context.get(TRACE))
+    def _handle_traced(self, envelope: Envelope) -> Lock | None:
+        """Handle one message, with a context, as part of the trace that it is from."""
+        token = TRACE.set(cast("Context", envelope.context).get(TRACE))
         try:
-            self._handle(envelope)
+            return self._handle(envelope)
         finally:  # the loop may go on afresh, on this thread
             del envelope  # as in `_handle`
             TRACE.reset(token)
 
-    def _handle(self, envelope: Envelope) -> None:  # noqa: C901  # see below
+    def _handle(self, envelope: Envelope) -> Lock | None:  # noqa: C901  # see below
         """
         Handle one message, and answer it whatever happens.
+
+        Returns the gate of a sender that has its answer, to be opened.
 
         Long, and written out where that saves a call: while this runs, a sender that
         is awake can only wait, and on a single processor the longer it takes, the more
@@ -197,7 +210,7 @@ class Serving(Direct):
         if not claimed:
             envelope.expire(claimed)
             turn.give_back()
-            return
+            return None
         tally = self.mailbox.tally
         tally.begun += 1
         self.envelope = envelope
@@ -233,10 +246,11 @@ class Serving(Direct):
             try:
                 envelope.claim.pop()
             except IndexError:  # the sender's time was over, or we were abandoned
-                return
+                return None
             tally.handled += 1
             envelope.value = value
-            envelope.gate.release()
+            return envelope.gate
+        return None
 
     def _run_all(self, batch: tuple[object, ...]) -> list[object]:
         """Run a transaction: all of them, or the state is as it was."""

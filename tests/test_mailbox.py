@@ -1028,7 +1028,7 @@ def test_a_message_set_aside_while_the_rest_is_refused_is_answered_too() -> None
     box = mailbox()
     lanes = box._lanes
     pending = box.submit(Add(1))
-    real = lanes._get
+    real = lanes.get
 
     def get_late(block: bool, timeout: float | None) -> object:
         item = real(block, timeout)
@@ -1036,7 +1036,7 @@ def test_a_message_set_aside_while_the_rest_is_refused_is_answered_too() -> None
         box.refuse_rest()
         return item
 
-    lanes._get = get_late  # type: ignore[assignment]  # a get that is late
+    lanes.get = get_late  # type: ignore[assignment]  # a get that is late
 
     assert box.take(0.0) == "leave"
     assert isinstance(pending.exception(0.0), ComponentStoppedError)

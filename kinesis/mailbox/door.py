@@ -83,6 +83,7 @@ class Door:
         put, length, bare_limit, again, look_again: What `Mailbox.put_bare` is made
             of, for who cannot spare a call.
         take: Wait for the next control item, else `Envelope`; see `Lanes.take`.
+        get, held, sort: What *take* is made of, for who cannot spare a call.
     """
 
     __slots__ = (
@@ -105,9 +106,12 @@ class Door:
         "bare_limit",
         "bound",
         "entered",
+        "get",
+        "held",
         "length",
         "path",
         "put",
+        "sort",
         "take",
         "tally",
     )
@@ -137,6 +141,7 @@ class Door:
         self._lanes = lanes = Lanes(threads, self.tally, self._after_set_aside)
         # Straight to the queue: a call in between would be felt.
         self.put, self.length, self.take = lanes.put, lanes.length, lanes.take
+        self.get, self.held, self.sort = lanes.get, lanes.held, lanes.sort
         self.entered: Entered | None = None
         if counted:
             self.entered = Entered(threads, self.put)

@@ -56,6 +56,8 @@ class Lanes:
         put: Put an `Envelope`, or a bare message that nobody waits for: it gets
             its envelope when it is taken. No lock.
         length: How many things are in the queue, every WAKE included. No lock.
+        get, held, sort: What `take` is made of without a timeout, for who cannot spare
+            a call: while nothing is *held*, it is ``sort(get())``.
 
     Args:
         set_aside: Called when a message was put back, to wait for a control item:
@@ -66,14 +68,14 @@ class Lanes:
         "_after_set_aside",
         "_control",
         "_doorstep",
-        "_get",
-        "_held",
         "_lock",
         "_new_lock",
         "_now",
         "_queue",
         "_tally",
         "_wakes",
+        "get",
+        "held",
         "length",
         "put",
     )
@@ -83,7 +85,7 @@ class Lanes:
     ) -> None:
         queue = threads.queue()
         self.put, self.length = queue.put, queue.qsize
-        self._queue, self._get = queue, queue.get
+        self._queue, self.get = queue, queue.get
         self._now = threads.monotonic
         self._new_lock = threads.lock
         self._lock = threads.lock()  # over the number of WAKEs
@@ -91,18 +93,18 @@ class Lanes:
         self._after_set_aside = set_aside
         self._wakes = 0
         self._control: list[object] = []
-        self._held: list[Envelope] = []  # taken, then a control item came first
+        self.held: list[Envelope] = []  # taken, then a control item came first
         self._doorstep: list[Gate] = []  # gates of senders that wait for room
 
     @property
     def depth(self) -> int:
         """How many messages wait."""
-        return max(0, self.length() + len(self._held) - self._wakes)
+        return max(0, self.length() + len(self.held) - self._wakes)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits, not even a WAKE."""
-        return not (self.length() or self._held)
+        return not (self.length() or self.held)
 
     # -- taking -----------------------------------------------------------------
 
@@ -112,21 +114,24 @@ class Lanes:
 
         Control items come first. One thread at a time.
         """
-        if timeout is not None and timeout < 0.0:
-            timeout = 0.0
-        if not self._held:
-            try:
-                item = self._get() if timeout is None else self._get(True, timeout)
-            except Empty:
-                return None
-            if not self._control and item is not WAKE:
-                if self._doorstep:
-                    self.let_one_in()
-                # The class of nearly all first: to ask for bases takes longer.
-                if type(item) is Asked or isinstance(item, Envelope):
-                    return item
-                return wrap(item, self._tally)
-            self._set_aside(item)
+        if self.held:
+            return self._take_slowly(timeout)
+        try:
+            item = self.get() if timeout is None else self.get(True, max(0.0, timeout))
+        except Empty:
+            return None
+        return self.sort(item, timeout)
+
+    def sort(self, item: object, timeout: float | None = None) -> object:
+        """Return what `take` does, where *item* is what was got, with nothing held."""
+        if not self._control and item is not WAKE:
+            if self._doorstep:
+                self.let_one_in()
+            # The class of nearly all first: to ask for bases takes longer.
+            if type(item) is Asked or isinstance(item, Envelope):
+                return item
+            return wrap(item, self._tally)
+        self._set_aside(item)
         return self._take_slowly(timeout)
 
     def _take_slowly(self, timeout: float | None) -> object:
@@ -135,12 +140,12 @@ class Lanes:
         while True:
             if (item := _first_of(self._control)) is not None:
                 return item
-            if (envelope := _first_of(self._held)) is not None:
+            if (envelope := _first_of(self.held)) is not None:
                 self.let_one_in()
                 return envelope
             left = None if until is None else max(0.0, until - self._now())
             try:
-                self._set_aside(self._get(True, left))
+                self._set_aside(self.get(True, left))
             except Empty:
                 return None
 
@@ -150,7 +155,7 @@ class Lanes:
             with self._lock:
                 self._wakes -= 1
         else:
-            self._held.append(self._envelope(item))
+            self.held.append(self._envelope(item))
             self._after_set_aside()
 
     def _envelope(self, item: object) -> Envelope:
@@ -164,7 +169,7 @@ class Lanes:
         For one who is not the worker and does not wait: whatever it takes must be
         turned away. Each WAKE in its way is made up for.
         """
-        if (held := _first_of(self._held)) is not None:
+        if (held := _first_of(self.held)) is not None:
             return held
         if not self.length():  # cheaper than the exception
             return None
