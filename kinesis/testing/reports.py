@@ -39,6 +39,7 @@ OURS = tuple(
     os.path.join(os.path.dirname(__file__), name)
     for name in (
         "alarms.py",
+        "baton.py",
         "plugin.py",
         "primitives.py",
         "reports.py",

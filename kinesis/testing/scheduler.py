@@ -1,11 +1,9 @@
 """
 Who runs next: the heart of a simulation.
 
-Each simulated thread is a real one that waits at its own *gate*, a raw lock.
-Exactly one has passed its gate and runs: it holds the *baton*. At every
-operation it may pass the baton on, to whom the seed says. As everything here is
-read and changed by the holder of the baton alone, nothing here needs a lock, and
-handing over gives the memory order that a build without the GIL needs.
+Each simulated thread is a real one, and exactly one runs: it holds the *baton* (see
+`kinesis.testing.baton`). At every operation it may pass the baton on, to whom the
+seed says.
 
 Kept out, so that a seed means the same run in every process: identity hashes and
 sets (threads are in lists, in the order they were made), idents of the operating
@@ -24,32 +22,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import NoReturn
 
 from kinesis.testing.alarms import Alarms
+from kinesis.testing.baton import FOREVER, Baton
 from kinesis.testing.errors import Abandoned, SimulationError
-from kinesis.testing.reports import (
-    deadlock,
-    depth_outside,
-    is_over,
-    left,
-    livelock,
-    stranger,
-    stuck,
-)
-from kinesis.testing.stragglers import Stragglers
-from kinesis.testing.tasks import Carrier, Carriers, Gate, Task, Waitable
+from kinesis.testing.reports import deadlock, is_over, left, livelock, stranger, stuck
+from kinesis.testing.tasks import Carrier, Carriers, Task, Waitable
 
 __all__ = ["Scheduler"]
 
 RESTLESS = (0.1, 0.3, 0.6, 0.9)  # chance to pass the baton on, at each operation
 STALL = (0.0, 0.1, 0.3, 0.3)  # chance to stall, each time the baton is passed on
 SPARED = 0.95  # chance that a stalled thread is passed over, each time it is drawn
-SLICE = 0.5  # real seconds until the main thread looks whether ctrl-c was missed
-FOREVER = float("inf")
 
 
-class Scheduler:
+class Scheduler(Baton):
     """
     The baton, the clock and the seed of one simulation.
 
@@ -76,20 +63,11 @@ class Scheduler:
     ) -> None:
         self.seed = seed
         self.now = 0.0
-        self.steps = 0
-        self.closing = False
-        self.over = False
-        self.interrupt: BaseException | None = None
         self.horizon = FOREVER  # moment that time does not pass: the end of grace
-        self.tasks: list[Task] = []
         self.crashes: list[tuple[str, BaseException]] = []
         self.log: list[tuple[str, str, str]] = []
-        self._carriers = carriers
-        self._get_ident = carriers.get_ident
         self._step_seconds = step_seconds
         self._span = limit
-        self._limit: float = limit
-        self._patience = patience
         chance = random.Random(seed)
         self._random = chance.random
         self._restless = RESTLESS[int(self._random() * len(RESTLESS))]
@@ -98,12 +76,8 @@ class Scheduler:
         self._alarms = Alarms()
         self._numbers = 0
         self._labels: dict[str, int] = {}
-        self._stragglers = Stragglers()
-        self.main = self._new_task("main", None)
-        self.main.gate = carriers.gate()
-        self.main.real = self._get_ident()
-        self.main.base = depth_outside()
-        self.current = self.main
+        main = self._new_task("main", None)
+        super().__init__(main, carriers, limit=limit, patience=patience)
 
     # ------------------------------------------------------------- operations
 
@@ -215,6 +189,7 @@ class Scheduler:
         """Make a thread that can run from now on."""
         task = self._new_task(name, target)
         task.background = background
+        self.tasks.append(task)
         self._ready.append(task)
         return task
 
@@ -222,9 +197,7 @@ class Scheduler:
         """Number a new thread."""
         self._numbers += 1
         stalled = self._stalling > 0 and self._random() < self._stalling
-        task = Task(name, self._numbers, target, stalled)
-        self.tasks.append(task)
-        return task
+        return Task(name, self._numbers, target, stalled)
 
     def carry(self, carrier: Carrier, task: Task) -> Task | None:
         """
@@ -256,45 +229,7 @@ class Scheduler:
         self.current = other
         return other if carrier.task is other else None
 
-    def _begin(self, task: Task, carrier: Carrier) -> None:
-        """Give *task* the real thread that it will run on."""
-        carrier.task = task
-        task.gate = carrier.gate
-        task.real = carrier.ident
-
     # -------------------------------------------------------------- the baton
-
-    def _hand(self, me: Task, other: Task) -> None:
-        """Pass the baton to *other*, and wait until it comes back."""
-        if other.gate is None:
-            self._begin(other, self._carriers.take())
-        gate, mine = other.gate, me.gate
-        assert gate is not None
-        assert mine is not None
-        self.current = other
-        gate.release()  # from here on, everything is the other's
-        if me is self.main:
-            self._wait_main(mine)
-        else:
-            mine.acquire()
-        if me.pending is not None or self.closing:
-            self._raise_pending(me)
-
-    def _wait_main(self, gate: Gate) -> None:
-        """Wait for the baton; see that others run, and that ctrl-c gets through."""
-        steps, waited = self.steps, 0.0
-        span = min(self._patience, SLICE)
-        try:
-            while not gate.acquire(True, span):
-                waited = waited + span if steps == self.steps else 0.0
-                steps = self.steps
-                if waited >= self._patience:
-                    raise stuck(self, self._patience)
-        except BaseException as error:
-            self.interrupt = error
-            self.close_down()
-            gate.acquire(True, self._patience)
-            raise
 
     def next(self) -> Task:
         """Choose who runs next; let time pass if nobody can. Never fails."""
@@ -322,11 +257,6 @@ class Scheduler:
             self._ready.remove(main)
         return main
 
-    def _raise_pending(self, me: Task) -> NoReturn:
-        """Raise in *me* what somebody left for it, or that the run is over."""
-        error, me.pending = me.pending, None
-        raise error if error is not None else Abandoned()
-
     # -------------------------------------------------------------------- time
 
     def _pass_time(self) -> bool:
@@ -351,45 +281,15 @@ class Scheduler:
 
     # ----------------------------------------------------------------- the end
 
-    def close_down(self) -> None:
-        """From now on, every operation that could wait raises `Abandoned`."""
-        self.closing = True
-        self._limit = -1
-
     def abandon(self) -> list[str]:
-        """
-        End all threads but the main one, which calls this.
-
-        Returns:
-            The names of those that did not end: they run something that never
-            comes back, or go on whatever is raised.
-        """
-        self.close_down()
-        if self.current is not self.main:  # broken off: the baton may still come
-            assert self.main.gate is not None
-            self.main.gate.acquire(True, self._patience)
-        for task in self.tasks[:]:
-            if task is self.main or not task.alive:
-                continue
-            if task.gate is None:
-                task.alive, task.target = False, None
-                self.tasks.remove(task)
-            elif self.current is self.main:
-                self._end_one(task)
-        self.over = True
-        self._limit = FOREVER
+        """Do as `Baton.abandon`; afterwards nobody waits for anything."""
+        names = super().abandon()
         self._ready.clear()
         self._alarms.clear()
-        return [task.name for task in self.tasks if task is not self.main]
+        return names
 
-    def _end_one(self, task: Task) -> None:
-        """Let *task* run until it has ended, or will not."""
-        gate, mine = task.gate, self.main.gate
-        assert gate is not None
-        assert mine is not None
-        self.current = task
-        gate.release()
-        mine.acquire(True, self._patience)
+    def _stuck(self) -> SimulationError:
+        return stuck(self, self._patience)
 
     def _beyond(self, me: Task) -> None:
         """Deal with a step that is one too many, or after the end."""
@@ -403,13 +303,6 @@ class Scheduler:
             raise error
         self._ready.append(me)
         self._hand(me, self._tell_main(error))
-
-    def _go_on_without(self, me: Task) -> NoReturn:
-        """Go on with the end, and hold up *me*, which is the calling thread."""
-        assert self.main.gate is not None
-        self.current = self.main
-        self.main.gate.release()
-        self._stragglers.linger(me)
 
     def _standstill(self) -> SimulationError:
         """Say what everybody waits for, as nobody can run or time is up."""

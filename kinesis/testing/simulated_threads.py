@@ -8,6 +8,7 @@ import contextvars
 from collections.abc import Callable
 
 from kinesis.concurrency import OnCrash
+from kinesis.testing.baton import FOREVER
 from kinesis.testing.errors import Abandoned
 from kinesis.testing.primitives import (
     SimulatedEvent,
@@ -17,7 +18,7 @@ from kinesis.testing.primitives import (
     deadline_in,
 )
 from kinesis.testing.reports import crashed, is_over, left, stack_of
-from kinesis.testing.scheduler import FOREVER, Scheduler
+from kinesis.testing.scheduler import Scheduler
 from kinesis.testing.simulation import Taker
 from kinesis.testing.tasks import Task
 
