@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import threading
@@ -454,6 +455,7 @@ def note_run(component: Component) -> None:
     """Note how deep the stack is, and now and then how much memory is in use."""
     DEPTHS.append(deepness())
     if len(DEPTHS) % 1000 == 0:
+        gc.collect()  # what nobody refers to any more is nothing that was kept
         BLOCKS.append(sys.getallocatedblocks())
 
 
