@@ -143,7 +143,15 @@ class Delivery:
                 return
 
     def _next(self, line: _Line) -> bool:
-        """Wait for the next item and take its steps; False at the end."""
+        """
+        Wait for the next item and take its steps; False at the end.
+
+        Before it waits it rests, for whoever tells of many changes would have to wake
+        it up for each, and would then wait for it: the two want the interpreter's lock.
+        What comes meanwhile is carried out together.
+        """
+        if line.turn and self.queue.empty():
+            self._threads.rest()
         item = self.queue.get()
         if item is not None:
             line.steps = self._steps_of(item)

@@ -124,6 +124,15 @@ class Threads(Protocol):
         """Wait *seconds* of this clock."""
         ...
 
+    def rest(self) -> None:
+        """
+        Wait for about a millisecond, to wait for what comes next less often.
+
+        For who may be late by that much. It is no time of the program's: a simulation
+        goes on at once.
+        """
+        ...
+
     def get_ident(self) -> int:
         """Return the number of the calling thread."""
         ...

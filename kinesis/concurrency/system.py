@@ -21,6 +21,7 @@ __all__ = ["FOREVER", "Empty", "SystemThreads"]
 
 PARKED_SECONDS = 10.0  # a parked thread without a job for so long leaves
 PARKED_MOST = 8  # parked threads; jobs are short, so few are ever needed at once
+REST = 0.001  # seconds
 _STARTED = "_started"  # see `_Thread`
 FOREVER = threading.TIMEOUT_MAX  # seconds; the system refuses longer waits
 
@@ -55,6 +56,10 @@ class SystemThreads:
     time = staticmethod(time.time)  # last: from here on the name is this method
     get_ident = staticmethod(threading.get_ident)
     current = staticmethod(threading.current_thread)
+
+    def rest(self) -> None:
+        """Wait a millisecond; see `Threads.rest`."""
+        time.sleep(REST)
 
     def start(
         self, target: Callable[[], object], name: str, *, background: bool = False

@@ -221,6 +221,9 @@ class SimulatedThreads:
             limit = deadline_in(scheduler, seconds)
             scheduler.block(me, "sleep on", self._clock, None, limit)
 
+    def rest(self) -> None:
+        """Do nothing; see `Threads.rest`."""
+
     def get_ident(self) -> int:
         """Return the number of the calling thread: 1 for main, 2 for the next."""
         return self._scheduler.current.number
