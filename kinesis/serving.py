@@ -240,7 +240,7 @@ class Serving(Direct):
             del envelope, error
         elif type(envelope) is not Asked:
             envelope.answer(value)
-        else:  # As Asked.answer.
+        else:  # As Asked.answer, but for the gate.
             envelope.answered_at = now = self._now()
             tally.busy_seconds += now - began
             try:
