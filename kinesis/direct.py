@@ -45,9 +45,8 @@ class Direct(Access):
         self.mailbox = mailbox
         self.handlers = Handlers(self.component, cell.path, self.publishing)
         self.direct = False
-        self._here: tuple[object, float | None] | None = (
-            None  # handled now; its deadline
-        )
+        # What is handled here now, and until when its sender waits.
+        self._here: tuple[object, float | None] | None = None
         self._entered = mailbox.entered  # only with dispatch="caller"
         self._inside = inside
         self._context: Context | None = None  # to be used again; see `_run_here`

@@ -289,6 +289,7 @@ class Scheduler(Baton):
         return names
 
     def _stuck(self) -> SimulationError:
+        """Say who should do something, and has not for so long."""
         return stuck(self, self._patience)
 
     def _beyond(self, me: Task) -> None:
