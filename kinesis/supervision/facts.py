@@ -47,6 +47,7 @@ class Child:
     until_up: tuple[Reply, ...] = ()  # who waits for it to run
     until_again: tuple[Reply, ...] = ()  # ... to run once more then
     until_down: tuple[Reply, ...] = ()  # who waits for it to end
+    once_down: tuple[Ask, ...] = ()  # starts of what is STOPPED, though not told yet
     kept: bool = False  # came with the container, or has been up: comes up again
     removing: bool = False
     let_be: bool = False  # its run is over, and it is not restarted

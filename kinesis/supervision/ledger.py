@@ -110,9 +110,11 @@ class Ledger:
     def _reject(self, child: Child, failure: Outcome | None) -> None:
         """Tell who waits for it to run that it will not."""
         stopping = failure is None and self.phase is not Phase.RUNNING
-        for reply in (*child.until_up, *child.until_again):
+        starts = (event.reply for event in child.once_down)
+        for reply in (*child.until_up, *child.until_again, *starts):
             self._do(Settle(reply, "failed", failure, child.cell, stopping))
         child.until_up = child.until_again = ()
+        child.once_down = ()
 
     def _need_not_begin(self, child: Child) -> None:
         """The container begins without *child*, if it begins."""

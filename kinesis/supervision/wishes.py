@@ -5,6 +5,7 @@ What somebody asks for by hand: remove, stop, start, restart.
 from __future__ import annotations
 
 from kinesis.restarts import History
+from kinesis.stages import Stage
 from kinesis.supervision.ending import Ending
 from kinesis.supervision.facts import (
     Ask,
@@ -79,6 +80,7 @@ class Wishes(Ending):
         self._do(Say(cell, f"stopped by {event.by}"))
         child.until_down += (event.reply,)
         if child.status is Status.STOPPING:
+            self._reject(child, None)
             return
         child.token = 0
         cell.next_attempt = None
@@ -90,7 +92,10 @@ class Wishes(Ending):
         cell = child.cell
         restart = event.wish is Wish.RESTART
         if child.status is Status.STOPPING:
-            self._do(Settle(event.reply, "stopping", cell=cell))
+            if cell.stage is Stage.STOPPED and not child.removing:
+                child.once_down += (event,)  # who saw it in that stage knew before us
+            else:
+                self._do(Settle(event.reply, "stopping", cell=cell))
             return
         if child.status is Status.UP and not restart:
             self._do(Settle(event.reply))
@@ -124,6 +129,11 @@ class Wishes(Ending):
         child.status = Status.STOPPED
         if child in self.stack:
             self._give_back(child)
+        starts: tuple[Ask, ...] = ()
+        if self.phase is Phase.RUNNING:
+            starts, child.once_down = child.once_down, ()
         self._reject(child, None)
         self._resolve(child.until_down)
         child.until_down = ()
+        for event in starts:
+            self._start(child, event)

@@ -703,6 +703,42 @@ def test_what_ends_cannot_be_started_until_it_has() -> None:
     assert [answer.error for answer in asker.answers] == ["stopping"]
 
 
+def test_what_is_seen_stopped_can_be_started_before_its_container_knows() -> None:
+    """
+    Whoever waited for the stage may be faster than the report of it.
+    """
+    world = world_of("a")
+    cell = world.cells[0]
+    stopped = world.ask(Wish.STOP, cell)
+    cell.stage = Stage.STOPPED
+    asker = world.ask(Wish.START, cell)
+    assert asker.answers == []
+
+    world.settle()
+
+    assert stopped.went_well
+    assert asker.went_well
+    assert world.status("a") is Status.UP
+
+
+def test_a_stop_that_comes_after_such_a_start_is_what_counts() -> None:
+    """
+    Both are answered.
+    """
+    world = world_of("a")
+    cell = world.cells[0]
+    world.ask(Wish.STOP, cell)
+    cell.stage = Stage.STOPPED
+    asker = world.ask(Wish.START, cell)
+    stopped = world.ask(Wish.STOP, cell)
+
+    world.settle()
+
+    assert [answer.error for answer in asker.answers] == ["failed"]
+    assert stopped.went_well
+    assert world.status("a") is Status.STOPPED
+
+
 def test_a_restart_that_is_asked_for_during_a_start_follows_it() -> None:
     """
     The run that begins is not the one that was asked for: its asker waits longer.
