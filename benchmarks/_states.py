@@ -15,8 +15,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from benchmarks._senders import MESSAGE, Account, Direct, Ear
-from kinesis import Ref, Runtime, field
+from benchmarks._senders import MESSAGE, Direct, Ear
+from kinesis import Runtime, field
 from kinesis.snapshots import codec_of
 
 MESSAGES = 5_000  # in one measurement
@@ -24,6 +24,7 @@ PREPARATIONS = 2_000
 FEW, MANY = 2, 100  # fields
 LISTS = 10  # of the fields of the state put aside, with as many items each
 
+ENCODED = {count: f"{count} fields, encoded alone" for count in (FEW, MANY)}
 UNSEEN = {count: f"{count} fields, nobody looks" for count in (FEW, MANY)}
 HEARD = {count: f"{count} fields, a listener" for count in (FEW, MANY)}
 SAVED, COPIED = "send_all", "copy.deepcopy"
@@ -64,21 +65,24 @@ class Looks:
         runtime = self._stack.enter_context(Runtime(name="bench"))
         for count in (FEW, MANY):
             kind = with_fields(count)
-            self._add(UNSEEN[count], runtime.add(kind(name=f"unseen-{count}")))
+            unseen = runtime.add(kind(name=f"unseen-{count}"))
+            self._add(UNSEEN[count], partial(unseen.send, MESSAGE))
             heard = runtime.add(kind(name=f"heard-{count}"))
             heard.callback(self._ear)
-            self._add(HEARD[count], heard)
+            self._add(HEARD[count], partial(heard.send, MESSAGE))
+            component = kind(name=f"encoded-{count}")
+            encode = partial(codec_of(kind).encode, component)
+            self._add(ENCODED[count], encode)
         self._add_preparations()
         return self
 
-    def _add(self, name: str, ref: Ref[Account]) -> None:
-        """Enter a component."""
-        send = partial(ref.send, MESSAGE)
+    def _add(self, name: str, call: Callable[[], object]) -> None:
+        """Enter what to measure: a message to a component, say."""
         for clock, by_name in (
             (time.thread_time, self.own),
             (time.perf_counter, self.whole),
         ):
-            by_name[name] = partial(self._measure, clock, send, MESSAGES)
+            by_name[name] = partial(self._measure, clock, call, MESSAGES)
 
     def _add_preparations(self) -> None:
         """Enter the two ways of putting state aside."""
