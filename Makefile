@@ -20,8 +20,9 @@ FREE_THREADED ?=
 unexport PYTHONDONTWRITEBYTECODE
 # Arguments for pytest, as in: make test ARGS="-k mailbox -x"
 ARGS ?=
-# Processes that share the tests.
-JOBS ?= auto
+# Processes that share the tests: one more than there are processors, as a test waits
+# for a quarter of its time.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 
 BIN := $(VENV)/bin
 # The stamps carry the version and the place: another Python, or a checkout that
