@@ -16,7 +16,12 @@ from hypothesis import strategies as st
 
 from kinesis import Component, Container, Runtime, private
 from kinesis.config import ComponentPlan, Plan, difference
-from kinesis.errors import ComponentNotFoundError, ConfigError, WaitTimeoutError
+from kinesis.errors import (
+    ComponentNotFoundError,
+    ComponentStoppedError,
+    ConfigError,
+    WaitTimeoutError,
+)
 from kinesis.reloading import Reloader, placed, runtime_from_file, without
 from kinesis.stages import Stage
 from tests.programs import PATIENCE, running
@@ -182,6 +187,22 @@ def test_components_are_added_removed_and_replaced_where_they_are(
         "/app",
         f"reloaded {program.file}: 2 removed, 1 changed, 2 added",
     )
+
+
+def test_a_ref_is_of_the_one_before_and_its_path_of_the_one_that_is_there(
+    program: Running,
+) -> None:
+    """
+    Whoever kept one is told what to do.
+    """
+    before = program.runtime["/app/box/two"]
+
+    program.reload(("size: 2", "size: 3"))
+
+    with pytest.raises(ComponentStoppedError, match="find what is at its path now"):
+        before.send(object())
+    assert before.stage is Stage.TORN_DOWN
+    assert program.runtime[before.path].snapshot().size == 3
 
 
 def test_a_container_that_is_different_is_replaced_with_all_in_it(

@@ -45,7 +45,8 @@ def refused_closed(envelope: Envelope) -> ComponentStoppedError:
     path = envelope.path
     return ComponentStoppedError(
         f"cannot send {what(envelope)} to '{path}': it stops or has stopped, and "
-        f"takes no more messages. Start it again first, or wait for its restart.",
+        f"takes no more messages. Start it again first, or wait for its restart. If it "
+        f"was removed, find what is at its path now.",
         path=path,
     )
 
