@@ -20,7 +20,7 @@ from kinesis.concurrency import Event
 from kinesis.declared import Declared, setting
 from kinesis.errors import DeclarationError, InvalidNameError, StageError
 from kinesis.life import Life, Scheduled
-from kinesis.messages import handlers_of
+from kinesis.messages import check_handlers, handlers_of
 from kinesis.restarts import Restart
 from kinesis.stages import Outcome
 
@@ -97,6 +97,10 @@ class Component(Declared):
     overflow: Literal["refuse", "wait", "drop-oldest"] = setting(default="refuse")
     on_stop: Literal["drain", "refuse"] = setting(default="drain")
     dispatch: Literal["mailbox", "caller"] = setting(default="mailbox")
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        check_handlers(cls)
 
     # -- hooks: all optional, all may raise ------------------------------------
 
@@ -220,7 +224,13 @@ class Component(Declared):
         return self._life.every(seconds, message)
 
     def set_handler(self, kind: type, function: Callable[[Any], object]) -> None:
-        """Handle messages of class *kind* with *function* from now on."""
+        """
+        Handle messages of class *kind* with *function* from now on.
+
+        Raises:
+            DeclarationError: It is a coroutine function or a generator, of which a
+                call would run nothing.
+        """
         self._life.set_handler(kind, function)
 
     @property

@@ -262,6 +262,12 @@ def make_cell(component: Component, parent: Cell | None, services: Services) -> 
             f"{component!r} is, or was, in a runtime already: a component has one "
             f"place. Make a new one, or start this one through its ref.",
         )
+    if "name" not in component.__dict__:
+        raise DeclarationError(
+            f"{component!r} is not complete: {type(component).__qualname__}.__init__ "
+            f"does not call self.__attrs_init__(...), which takes the name and all "
+            f"other fields. Or write init(), a hook, instead."
+        )
     name = check_name(component.name)
     above = "" if parent is None else parent.path
     path = f"{above}/{name}"

@@ -5,10 +5,12 @@ Which function of a component handles which message.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import getattr_static
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from kinesis.calls import check_runs
 from kinesis.component import Component
 from kinesis.errors import ETagMismatchError, UnhandledMessageError
 from kinesis.messages import handlers_of
@@ -76,7 +78,13 @@ class Handlers(dict[type, Function]):
         return self.takes_all or not set(kind.__mro__).isdisjoint(self.types)
 
     def set(self, kind: type, function: Function) -> None:
-        """Handle messages of class *kind* with *function* from now on."""
+        """
+        Handle messages of class *kind* with *function* from now on.
+
+        Raises:
+            DeclarationError: A call of *function* would run nothing.
+        """
+        check_runs(function, f"the handler of {kind.__name__}")
         self._added = {**self._added, kind: function}
         self.clear()  # after it is added: see `__missing__`
 
@@ -117,7 +125,9 @@ class Handlers(dict[type, Function]):
     def _bound(self, name: str) -> Function:
         """Return the method that the class has by that name."""
         component = self._component
-        function: Function = getattr(type(component), name).__get__(component)
+        cls = type(component)
+        # Past what the component itself has of that name; a staticmethod will do.
+        function: Function = getattr_static(cls, name).__get__(component, cls)
         return function
 
 

@@ -13,6 +13,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
+from kinesis.calls import check_runs
 from kinesis.errors import DeclarationError
 
 Reply = TypeVar("Reply", covariant=True)
@@ -41,7 +42,8 @@ def handles(*types: type) -> Callable[[Function], Function]:
     method of the same name. ``deposit = None`` takes a handler away.
 
     Raises:
-        DeclarationError: No type, or something that is no class.
+        DeclarationError: No type, or something that is no class; or the method is a
+            coroutine function or a generator, of which a call would run nothing.
     """
     given: tuple[object, ...] = types
     wrong = [kind for kind in given if not isinstance(kind, type)]
@@ -52,7 +54,9 @@ def handles(*types: type) -> Callable[[Function], Function]:
         )
 
     def mark(function: Function) -> Function:
-        setattr(function, MARK, (*getattr(function, MARK, ()), *types))
+        check_runs(function, f"'{getattr(function, '__qualname__', function)}'")
+        plain = getattr(function, "__func__", function)  # of a staticmethod, say
+        setattr(plain, MARK, (*getattr(plain, MARK, ()), *types))
         return function
 
     return mark
@@ -64,8 +68,35 @@ def handlers_of(cls: type) -> Mapping[type, str]:
     found: dict[type, str] = {}
     for base in reversed(cls.__mro__):
         for name, attribute in vars(base).items():
-            types = getattr(attribute, MARK, ())
+            types = _types_at(attribute)
             if types or attribute is None:  # what a base said of that name is void
                 found = {kind: other for kind, other in found.items() if other != name}
             found.update(dict.fromkeys(types, name))
     return MappingProxyType(found)
+
+
+def check_handlers(cls: type) -> None:
+    """
+    Refuse two handlers for the same type in the body of *cls*.
+
+    Raises:
+        DeclarationError: Only the last would ever be called.
+    """
+    found: dict[type, str] = {}
+    for name, attribute in vars(cls).items():
+        for kind in _types_at(attribute):
+            first = found.setdefault(kind, name)
+            if vars(cls)[first] is not attribute:
+                raise DeclarationError(
+                    f"'{cls.__qualname__}' handles {kind.__name__} twice, in "
+                    f"'{first}' and in '{name}'. Remove one of them.",
+                    component=cls,
+                )
+
+
+def _types_at(attribute: object) -> tuple[type, ...]:
+    """Return the types that a method handles; none for all else."""
+    found: tuple[type, ...] = getattr(
+        getattr(attribute, "__func__", attribute), MARK, ()
+    )
+    return found

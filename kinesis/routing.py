@@ -23,6 +23,7 @@ from typing import Any, TypeVar, overload
 
 import attrs
 
+from kinesis.calls import check_runs
 from kinesis.declared import HOOKS, Declared
 from kinesis.errors import DeclarationError, did_you_mean
 
@@ -118,7 +119,7 @@ def route(
 
     Raises:
         DeclarationError: The rule cannot be one, or names what the method does
-            not take.
+            not take; or the method is a coroutine function.
 
     Thread safety: it runs on a thread of the HTTP server, not on the component's
     own; what `init` opened and may only be used on that thread is for handlers.
@@ -153,6 +154,7 @@ def _mark(function: Function, wish: Wish) -> Function:
         raise DeclarationError(
             f"@route marks a method, not {function!r}. Write it above `def`."
         )
+    check_runs(function, f"the route '{function.__qualname__}'", iterated=True)
     if wish.rule is not None:
         _check_rule(wish.rule, function)
     setattr(function, MARK, (*getattr(function, MARK, ()), wish))

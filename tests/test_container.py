@@ -724,6 +724,23 @@ def test_only_components_are_added(simulation: Simulation, wrong: Component) -> 
             runtime.add(wrong)
 
 
+def test_one_whose_own_constructor_forgets_the_fields_is_refused(
+    simulation: Simulation,
+) -> None:
+    """
+    With what to call; the runtime goes on.
+    """
+
+    class Forgetful(Component):
+        def __init__(self) -> None:
+            self.opened = True
+
+    with simulation.runtime() as runtime:
+        with pytest.raises(DeclarationError, match=r"__attrs_init__\(\.\.\.\)"):
+            runtime.add(Forgetful())
+        assert len(runtime) == 0
+
+
 # ----------------------------------------------------------------- removing
 
 

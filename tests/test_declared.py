@@ -7,7 +7,8 @@ import dataclasses
 import pickle
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import attrs
@@ -426,6 +427,35 @@ def test_a_field_with_the_name_of_a_hook_is_refused(hook: str) -> None:
     """
     with pytest.raises(DeclarationError, match=f"'{hook}' is a hook"):
         type("Odd", (Base,), {"__annotations__": {hook: int}, hook: 0})
+
+
+async def waits(_: object) -> None:
+    """Be a coroutine function."""
+
+
+def yields(_: object) -> Iterator[None]:
+    """Be a generator."""
+    yield
+
+
+async def yields_and_waits(_: object) -> AsyncIterator[None]:
+    """Be both."""
+    yield
+
+
+@pytest.mark.parametrize("function", [waits, yields, yields_and_waits, partial(waits)])
+@pytest.mark.parametrize("name", sorted({*HOOKS, "restart_after", "default_handler"}))
+def test_code_of_which_a_call_runs_nothing_is_refused(
+    name: str, function: object
+) -> None:
+    """
+    A component would be STARTED, and nothing of its `start` would ever run.
+    """
+    with pytest.raises(DeclarationError, match=f"Odd.{name}' is .* runs none of it"):
+        type("Odd", (Base,), {name: function})
+    mixin = type("Mixin", (), {name: staticmethod(function)})
+    with pytest.raises(DeclarationError, match="Write a plain function"):
+        type("Mixed", (mixin, Base), {})
 
 
 @pytest.mark.parametrize("name", ["helper", "where"])

@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).parents[1] / "kinesis"
 # another as they like.
 LAYERS = [
     {"errors"},
-    {"concurrency", "traces"},
+    {"calls", "concurrency", "traces"},
     {"futures"},
     {
         "stages",

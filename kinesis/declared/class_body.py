@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, NoReturn
 
 import attrs
 
+from kinesis.calls import check_runs
 from kinesis.declared.annotations import is_class_var, own_annotations
 from kinesis.errors import DeclarationError
 
@@ -26,6 +27,9 @@ Kind = Literal["state", "private", "setting"]
 HOOKS: Final = frozenset(
     ("pre_init", "init", "post_init", "pre_start", "start", "stop", "tear_down")
 )
+
+CALLED: Final = (*sorted(HOOKS), "restart_after", "default_handler")
+"""What the runtime calls by its name, where a class has it."""
 
 SAID_OF_ALL: Final = frozenset(
     (
@@ -103,6 +107,8 @@ def collect(cls: type) -> dict[str, Any]:
             _add_override(cls, name, value, inherited.get(name), found)
     _check_names(cls, {**inherited, **found})
     _check_mixins(cls)
+    for name in CALLED:
+        check_runs(getattr(cls, name, None), f"'{cls.__qualname__}.{name}'")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -233,6 +234,74 @@ def test_what_is_no_class_cannot_be_handled(types: tuple[Any, ...]) -> None:
     """
     with pytest.raises(DeclarationError, match="@handles"):
         handles(*types)
+
+
+async def answers_later(message: object) -> None:
+    """Be a coroutine function."""
+
+
+def answers_bit_by_bit(message: object) -> Iterator[object]:
+    """Be a generator."""
+    yield message
+
+
+@pytest.mark.parametrize("function", [answers_later, answers_bit_by_bit])
+def test_a_handler_of_which_a_call_runs_nothing_is_refused(function: Function) -> None:
+    """
+    Where it is written, and where it is set.
+    """
+    with pytest.raises(DeclarationError, match="runs none of it"):
+        handles(Dog)(function)
+    with Runtime() as runtime:
+        adder = runtime.add(Adder(name="adder"))
+        with pytest.raises(DeclarationError, match="handler of Dog is .* none of it"):
+            adder.send(Call(lambda me: me.set_handler(Dog, function)))
+        with pytest.raises(UnhandledMessageError):
+            adder.send(Dog())
+
+
+def test_two_handlers_of_one_type_in_one_class_are_refused() -> None:
+    """
+    Only the last would be called. One of two names is one handler.
+    """
+    with pytest.raises(DeclarationError, match="Dog twice, in 'dog' and in 'again'"):
+
+        class Twice(Zoo):
+            @handles(Dog)
+            def dog(self, message: Dog) -> str:
+                return "dog"
+
+            @handles(Puppy, Dog)
+            def again(self, message: Dog) -> str:
+                return "again"
+
+    class Alias(Zoo):
+        @handles(Dog)
+        def wolf(self, message: Dog) -> str:
+            return "wolf"
+
+        hound = wolf
+
+    assert ask(Alias(name="zoo"), Dog()) == ["wolf"]
+
+
+def test_a_handler_may_need_no_component_or_only_its_class() -> None:
+    """
+    In whichever order it is decorated.
+    """
+
+    class Odd(Component):
+        @staticmethod
+        @handles(Animal)
+        def animal(message: Animal) -> str:
+            return "static"
+
+        @handles(Dog)
+        @classmethod
+        def dog(cls, message: Dog) -> str:
+            return cls.__name__
+
+    assert ask(Odd(name="odd"), Animal(), Dog()) == ["static", "Odd"]
 
 
 def test_each_component_has_handlers_of_its_own() -> None:

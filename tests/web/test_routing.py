@@ -204,6 +204,20 @@ class TestTheDecorator:
         with pytest.raises(DeclarationError, match="marks a method"):
             route("/x")(property(lambda self: 5))  # type: ignore[type-var]
 
+    def test_a_coroutine_function_is_refused_and_a_generator_is_a_stream(self):
+        """
+        Nobody would await it; it is iterated over.
+        """
+
+        async def waits(self) -> str: ...
+
+        def yields(self):
+            yield "text"
+
+        with pytest.raises(DeclarationError, match="waits' is asynchronous"):
+            route("/x")(waits)
+        assert route("/x")(yields) is yields
+
     def test_variables_may_go_into_keyword_arguments(self):
         """
         A method that takes any takes these.
