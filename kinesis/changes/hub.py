@@ -277,13 +277,13 @@ class Changes:
             self.errors += 1
         if callback.errors & (callback.errors - 1) == 0:
             log.error(
-                "callback %s for changes of '%s' raised %s. It stays connected; "
-                "this is its error %d, and %d will be logged next.",
+                "callback %s for changes of '%s' raised its error %d, and stays "
+                "connected (error %d is logged next): %s",
                 callback.name,
                 callback.path,
-                describe(error),
                 callback.errors,
                 2 * callback.errors,
+                describe(error),
                 exc_info=error,
                 extra={"path": callback.path},
             )

@@ -27,7 +27,8 @@ def late(envelope: Envelope, *, began: bool) -> ReplyTimeoutError:
     """Say that there was no answer in time, and what became of the message."""
     given = ""
     if envelope.deadline is not None and envelope.accepted_at is not None:
-        given = f" within {envelope.deadline - envelope.accepted_at:.6g} s"
+        span = envelope.deadline - envelope.accepted_at
+        given = f" within {span:.3g} s" if span < 1000 else f" within {span:.0f} s"
     rest = (
         "Its handler had begun and goes on, but its answer will be thrown away."
         if began
