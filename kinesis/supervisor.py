@@ -39,6 +39,7 @@ from kinesis.supervision import (
     Escalate,
     Happening,
     Reply,
+    Rest,
     Say,
     Settle,
     Tell,
@@ -95,6 +96,14 @@ class Supervisor(Deciding):
         self._ended = done
         if self._thread is None or not self._inbox.put(End()):  # it never began
             done()
+
+    def rest(self) -> None:
+        """Bring nobody up until the container is started again."""
+        with self._lock:
+            if self._thread is not None:
+                self._inbox.put(Rest())
+                return
+        self._refuse_early()  # it was stopped before its children began
 
     def register(self, child: Cell) -> None:
         """Take a child that comes up together with the container."""
@@ -159,10 +168,13 @@ class Supervisor(Deciding):
         with self._lock:
             if self._thread is not None or self._inbox.is_closed:
                 return False
+            stopped = self.cell.stage is Stage.STOPPED
             taken = newcomer.name in self.books.children
-            if not taken:
+            if not (stopped or taken):
                 self.books.register(newcomer).until_up = (answer,)
-        if taken:
+        if stopped:
+            self._refuse(answer, stopping_error(self.cell.path))
+        elif taken:
             self._refuse(answer, taken_error(self.cell.path, newcomer))
         return True
 

@@ -465,6 +465,39 @@ def test_adds_that_do_not_wait_never_nest(simulation: Simulation, hook: str) -> 
 
 
 @pytest.mark.seeds(40)
+def test_a_container_that_was_stopped_by_hand_takes_nothing_until_it_is_started(
+    simulation: Simulation,
+) -> None:
+    """
+    Nor do its children start by themselves; whoever asks is told, and does not wait.
+    """
+    box = Container(name="box", components=idle("inner"))
+    with simulation.runtime(components=[box]) as runtime:
+        inner = runtime["box/inner"]
+        late = Idle(name="late")
+
+        def add() -> None:  # it comes in time, or is refused: it never waits for ever
+            with contextlib.suppress(ContainerStoppingError, ActivationError):
+                runtime["box"].add(late)
+
+        adder = simulation.threads.start(add, "adder")
+        runtime["box"].stop()
+        adder.join()
+        for ask in (
+            inner.start,
+            inner.restart,
+            lambda: runtime["box"].add(Idle(name="new")),
+        ):
+            with pytest.raises(ContainerStoppingError, match="once this one runs"):
+                ask()
+
+        runtime["box"].start()
+
+        assert inner.stage is Stage.STARTED
+        assert runtime["box"].add(Idle(name="new")).stage is Stage.STARTED
+
+
+@pytest.mark.seeds(40)
 @pytest.mark.parametrize("hook", ["stop", "tear_down"])
 def test_adds_during_a_stop_are_refused(simulation: Simulation, hook: str) -> None:
     """

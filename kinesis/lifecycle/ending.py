@@ -182,6 +182,8 @@ class Ending(Rising):
         """STOPPED: stay here, or go on to the end."""
         if self._tear_down_wanted:
             return Moves.TEAR_DOWN
+        if self.body is not None:
+            self.body.rest()  # before anybody is told that it is STOPPED
         self._tell(Kind.STOPPED)
         return None
 

@@ -38,6 +38,10 @@ class Body(Protocol):
         """Take the children down; call *done* once, from any thread."""
         ...
 
+    def rest(self) -> None:
+        """The container stays STOPPED, until somebody starts it."""
+        ...
+
     def close(self) -> None:
         """The container's life is over."""
         ...

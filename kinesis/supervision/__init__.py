@@ -27,6 +27,7 @@ from kinesis.errors import describe
 from kinesis.notices import Kind, Report
 from kinesis.restarts import History
 from kinesis.stages import Outcome, Stage
+from kinesis.supervision.ending import STOPPED_PHASES
 from kinesis.supervision.facts import (
     Action,
     Add,
@@ -43,6 +44,7 @@ from kinesis.supervision.facts import (
     Happening,
     Phase,
     Reply,
+    Rest,
     Say,
     Settle,
     Status,
@@ -71,6 +73,7 @@ __all__ = [
     "Happening",
     "Phase",
     "Reply",
+    "Rest",
     "Say",
     "Settle",
     "Status",
@@ -109,6 +112,8 @@ class Books(Wishes):
             case End():
                 self._rollback = None  # who waits for the end, waits for nothing else
                 self._end()
+            case Rest():
+                self._rest()
             case Close():
                 self._close()
         self._check_begun()
@@ -137,7 +142,7 @@ class Books(Wishes):
     def _add(self, event: Add) -> None:
         """Take a newcomer in."""
         cell = event.cell
-        if self.phase is Phase.ENDING:
+        if self.phase in STOPPED_PHASES:
             self._do(Settle(event.reply, "", cell=cell, stopping=True))
             return
         known = self.children.get(cell.name)

@@ -20,6 +20,7 @@ from kinesis.supervision.facts import (
 from kinesis.supervision.ledger import last_outcome
 from kinesis.supervision.restarting import Restarting
 
+STOPPED_PHASES = frozenset({Phase.ENDING, Phase.RESTING})  # in which none comes up
 ENDED_KEPT = 1_000  # children that ended by themselves, and are still shown
 
 _EXPECTED = frozenset({Status.UP, Status.ENDING, Status.WAITING})  # to run on
@@ -47,6 +48,15 @@ class Ending(Restarting):
             self._reject(child, None)
             if not child.kept:
                 self._forget(child)
+
+    def _rest(self) -> None:
+        """The container stays STOPPED: answer who waits for its children to run."""
+        if self.phase is not Phase.IDLE:
+            return  # somebody starts it again already
+        self.phase = Phase.RESTING
+        self._refuse_queued()
+        for child in self.children.values():
+            self._reject(child, None)
 
     def _close(self) -> None:
         """The container's life is over: answer who still waits."""

@@ -30,7 +30,8 @@ class Status(Enum):
 class Phase(Enum):
     """What the container is doing with all of them."""
 
-    IDLE = "idle"
+    IDLE = "idle"  # before it begins, and between two of its runs
+    RESTING = "resting"  # stopped by hand, until somebody starts it
     RUNNING = "running"
     ENDING = "ending"
 
@@ -84,6 +85,11 @@ class End:
 
 
 @attrs.frozen
+class Rest:
+    """The container stays STOPPED: nobody comes up until somebody starts it."""
+
+
+@attrs.frozen
 class Close:
     """The container's life is over: nobody is brought up any more."""
 
@@ -129,7 +135,7 @@ class Waited:
     token: int
 
 
-Happening = Begin | End | Close | Add | Ask | Waited | Report
+Happening = Begin | End | Rest | Close | Add | Ask | Waited | Report
 
 # -- what to do about it -----------------------------------------------------------
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from kinesis.restarts import History
 from kinesis.stages import Stage
-from kinesis.supervision.ending import Ending
+from kinesis.supervision.ending import STOPPED_PHASES, Ending
 from kinesis.supervision.facts import (
     Ask,
     Child,
@@ -30,7 +30,8 @@ class Wishes(Ending):
             gone = event.wish in (Wish.REMOVE, Wish.STOP)
             self._do(Settle(event.reply, None if gone else "gone", cell=event.cell))
             return
-        if self.phase is Phase.ENDING and event.wish in (Wish.START, Wish.RESTART):
+        ups = (Wish.START, Wish.RESTART)
+        if self.phase in STOPPED_PHASES and event.wish in ups:
             self._do(Settle(event.reply, "", cell=event.cell, stopping=True))
             return
         match event.wish:

@@ -14,6 +14,7 @@ from kinesis.supervision import (
     Ended,
     Escalate,
     Phase,
+    Rest,
     Say,
     Status,
     Tell,
@@ -634,6 +635,42 @@ def test_a_child_that_is_started_between_two_runs_comes_up_once() -> None:
 
     assert asker.went_well
     assert world.told() == ["activate a", "activate b"]
+
+
+def test_nobody_waits_for_a_container_that_was_stopped_by_hand() -> None:
+    """
+    What waited is refused when it stays STOPPED, what comes after that at once.
+    """
+    world = world_of("a", "b")
+    world.end()
+    world.settle()
+    before = [world.ask(Wish.START, world.cells[0]), world.add("c")]
+    world.decide(Rest())
+    after = [world.ask(Wish.RESTART, world.cells[1]), world.add("d")]
+
+    assert [asker.answers[0].stopping for asker in (*before, *after)] == [True] * 4
+
+    world.happened.clear()
+    world.begin()
+    world.settle()
+
+    assert world.told() == ["activate a", "activate b"]
+    assert world.add("c").answers == []
+
+
+def test_one_that_is_started_again_already_does_not_rest() -> None:
+    """
+    The order of the two is that of the inbox.
+    """
+    world = world_of("a")
+    world.end()
+    world.settle()
+    world.begin()
+    world.decide(Rest())
+    world.settle()
+
+    assert world.books.phase is Phase.RUNNING
+    assert world.ask(Wish.START, world.cells[0]).went_well
 
 
 @pytest.mark.parametrize("wish", Wish)
