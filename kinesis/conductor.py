@@ -15,7 +15,12 @@ import attrs
 from kinesis import reports
 from kinesis.cells import Cell
 from kinesis.concurrency import Empty, Queue, Thread
-from kinesis.errors import ComponentStoppedError, KinesisError, StageError
+from kinesis.errors import (
+    ComponentStoppedError,
+    DeclarationError,
+    KinesisError,
+    StageError,
+)
 from kinesis.futures import Future
 from kinesis.lifecycle import Lifecycle
 from kinesis.notices import Kind, Report
@@ -28,6 +33,8 @@ from kinesis.systemd import Notifier
 
 JOIN_SECONDS = 1.0  # for threads that have ended, or nearly
 WATCH_SECONDS = 1.0  # how often handlers are looked at that run for long
+
+TRANSITIONS = ("parked", "new")
 
 OK, FAILED, HUNG = 0, 1, 3  # exit codes; a forced exit has 128 + n
 
@@ -55,6 +62,26 @@ class TooLate:
 
 
 Wish = StopWish | SomeEnded | IsProgram | TooLate | Report
+
+
+def check_program(shutdown_deadline: object, transitions: object) -> None:
+    """
+    Refuse what would only go wrong at the stop, or in silence.
+
+    Raises:
+        DeclarationError: With what it may be.
+    """
+    number = isinstance(shutdown_deadline, int | float)
+    if not number or not shutdown_deadline >= 0:  # type: ignore[operator]  # it is one
+        raise DeclarationError(
+            f"a runtime cannot have shutdown_deadline={shutdown_deadline!r}: it must "
+            f"be a number of seconds. Write float('inf') for no limit."
+        )
+    if transitions not in TRANSITIONS:
+        raise DeclarationError(
+            f"a runtime cannot have transitions={transitions!r}: it must be one of "
+            f"{', '.join(map(repr, TRANSITIONS))}."
+        )
 
 
 class Conductor:
@@ -290,6 +317,8 @@ class Conductor:
         try:
             if self._root.stage is not Stage.TORN_DOWN:
                 self._give_up()
+            else:
+                self._let_go_of_unbegun()
             told = self._join()
             report(
                 logging.ERROR if told.late else logging.INFO, self._root.path, str(told)
@@ -327,6 +356,12 @@ class Conductor:
             elif life is not None:
                 self._unasked.append(life)
             cell.abandon()
+
+    def _let_go_of_unbegun(self) -> None:
+        """Answer all who wait for what never began: one before it did not start."""
+        for cell in reports.all_cells(self._root):
+            if cell.life is None:
+                cell.abandon()
 
     def _join(self) -> StopReport:
         """Join every thread; those of components in activation order."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from kinesis import reports
 from kinesis.component import Component
 from kinesis.concurrency import Empty, Queue, SystemThreads, Threads
-from kinesis.conductor import JOIN_SECONDS, Conductor
+from kinesis.conductor import JOIN_SECONDS, Conductor, check_program
 from kinesis.container import (
     Container,
     ContainerRef,
@@ -98,6 +98,7 @@ class Runtime:
         http: Any = None,
         threads: Threads | None = None,
     ) -> None:
+        check_program(shutdown_deadline, transitions)
         if threads is None:
             threads = SystemThreads(lambda where, e: self._services.crashed(where, e))
         server = None

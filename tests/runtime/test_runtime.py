@@ -11,12 +11,22 @@ from typing import Any
 
 import pytest
 
-from kinesis import Component, Container, Message, Runtime, Stage, handles, private
+from kinesis import (
+    Component,
+    Container,
+    Message,
+    Ref,
+    Runtime,
+    Stage,
+    handles,
+    private,
+)
 from kinesis.concurrency import SystemThreads
 from kinesis.errors import (
     ActivationError,
     ComponentStoppedError,
     ContainerStoppingError,
+    DeclarationError,
     StageError,
     WaitTimeoutError,
     WouldDeadlockError,
@@ -192,6 +202,55 @@ def test_who_waits_for_what_never_began_is_told_so() -> None:
     with pytest.raises(ComponentStoppedError, match="/app/loop"):
         ref.wait_for(Stage.STARTED, PATIENCE)
     waiting.join(PATIENCE)
+
+
+def test_who_waits_for_what_never_began_is_told_at_the_end() -> None:
+    """
+    Also in a container that never began, when one before it did not start.
+    """
+    later = Container(name="later", components=[Loop(name="inner")])
+    with Hang() as hang:
+
+        def fail() -> None:
+            hang()
+            raise OSError("no such device")
+
+        runtime = Runtime(components=[stubborn("init", fail), later])
+        refs = [runtime["later"], runtime["later/inner"]]
+        told: list[str] = []
+
+        def wait(ref: Ref[Any]) -> None:
+            with pytest.raises(ComponentStoppedError):
+                ref.wait_for(Stage.STARTED, PATIENCE)
+            told.append(ref.path)
+
+        waiting = [threading.Thread(target=wait, args=(ref,)) for ref in refs]
+        starting = threading.Thread(target=runtime.run)
+        for thread in (*waiting, starting):
+            thread.start()
+        hang.wait_entered()
+    for thread in (*waiting, starting):
+        thread.join(PATIENCE)
+
+    assert sorted(told) == ["/app/later", "/app/later/inner"]
+    for ref in refs:
+        with pytest.raises(ComponentStoppedError):
+            ref.wait_for(Stage.STARTED, 0)
+
+
+@pytest.mark.parametrize("seconds", [None, "30", float("nan"), -5])
+def test_a_deadline_that_is_none_is_refused_before_anything_runs(seconds: Any) -> None:
+    """
+    Not at the stop, which it would cut short. The components are free still.
+    """
+    loop = Loop(name="loop")
+    with pytest.raises(DeclarationError, match="shutdown_deadline=.*number of sec"):
+        Runtime(components=[loop], shutdown_deadline=seconds)
+    with pytest.raises(DeclarationError, match="one of 'parked', 'new'"):
+        Runtime(components=[loop], transitions=seconds)
+
+    with Runtime(components=[loop], shutdown_deadline=float("inf")) as runtime:
+        assert runtime["loop"].stage is Stage.STARTED
 
 
 def test_a_start_that_fails_leaves_nothing_behind() -> None:
