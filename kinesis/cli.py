@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 DISTRIBUTION = "kinesis-runtime"
 
 COULD_NOT_START = 1
+COULD_NOT_PRINT = 1
 USAGE = 2
 FORCED_BY_INT = 130
 UNSURE = {3, FORCED_BY_INT, 143}  # after these, code of a component may still run
@@ -57,8 +58,22 @@ def _show_version(context: click.Context, _option: object, wanted: bool) -> None
         number = version(DISTRIBUTION)
     except PackageNotFoundError:
         number = "(not installed)"
-    click.echo(f"kinesis {number}")
+    _print(f"kinesis {number}")
     context.exit()
+
+
+def _print(text: str) -> None:
+    """Print *text*; where it cannot be written, say so and end."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:  # of a reader who has seen enough: click ends quietly
+        raise
+    except OSError as error:
+        from kinesis.leave import flush_stdout
+
+        flush_stdout()  # lets the text go: Python would try again at its end
+        click.echo(f"kinesis: cannot print: {error}", err=True)
+        sys.exit(COULD_NOT_PRINT)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -145,7 +160,7 @@ def check(file: str) -> None:
 
         plan = config.load(file)
     number = sum(1 for _ in _all_below(plan.components))
-    click.echo(f"{file}: no faults in {_count(number, 'component')}.")
+    _print(f"{file}: no faults in {_count(number, 'component')}.")
 
 
 def _all_below(components: Iterable[ComponentPlan]) -> Iterator[ComponentPlan]:
@@ -163,16 +178,26 @@ def _count(number: int, noun: str) -> str:
 @contextmanager
 def _faults_are_usage(file: str) -> Iterator[None]:
     """Show the faults of *file* without a traceback; and import from here, too."""
+    import kinesis.config.checking  # noqa: F401  # no `queue.py` here gets in its way
     from kinesis.errors import ConfigError
 
-    if os.getcwd() not in sys.path:  # `python -m kinesis` has it there already
-        sys.path.insert(0, os.getcwd())
+    _import_from_here()
     try:
         yield
     except ConfigError as error:
         click.echo(str(error), err=True)
         click.echo(f"{file}: {_count(len(error.faults), 'fault')}.", err=True)
         sys.exit(USAGE)
+
+
+def _import_from_here() -> None:
+    """Put the current directory on the path, if there is one."""
+    try:
+        here = os.getcwd()
+    except OSError:  # it was deleted: there is nothing to import from it
+        return
+    if here not in sys.path:  # `python -m kinesis` has it there already
+        sys.path.insert(0, here)
 
 
 @cli.command()
@@ -188,7 +213,7 @@ def stages(form: str) -> None:
     """Show the stages of a component, and what leads from one to the next."""
     from kinesis.stages import render
 
-    click.echo(render(form).rstrip("\n"))
+    _print(render(form).rstrip("\n"))
 
 
 @cli.command()
@@ -198,7 +223,7 @@ def schema() -> None:
 
     from kinesis import config
 
-    click.echo(json.dumps(config.schema(), indent=2))
+    _print(json.dumps(config.schema(), indent=2))
 
 
 @cli.command()
@@ -217,5 +242,6 @@ def new(name: str) -> None:
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     for path in made:
-        click.echo(f"  {path}")
-    click.echo(f"\nNow:  cd {name} && kinesis run {name}.yaml")
+        _print(f"  {path}")
+    # With the dot no name is taken for an option, nor for somebody's home.
+    _print(f"\nNow:  cd ./{name} && kinesis run ./{name}.yaml")

@@ -51,8 +51,9 @@ class Greeter(Component):
 '''
 
 PROGRAM = """\
-# What runs, and in which order it starts. See it checked: kinesis check @NAME@.yaml
-name: @NAME@
+# What runs, and in which order it starts.
+# See it checked: kinesis check ./@NAME@.yaml
+name: "@NAME@"
 components:
   - name: greeter
     type: components:Greeter
@@ -85,7 +86,7 @@ README = """\
 
     python3 -m venv .venv && . .venv/bin/activate
     pip install -r requirements.txt
-    kinesis run @NAME@.yaml       # ctrl-c stops it
+    kinesis run ./@NAME@.yaml     # ctrl-c stops it
     pytest
 
 | file | what it is |

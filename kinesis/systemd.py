@@ -14,6 +14,8 @@ import os
 import socket
 from collections.abc import Mapping
 
+LONGEST_WATCHDOG = 3600.0  # seconds; some systems refuse to wait for years
+
 log = logging.getLogger("kinesis")
 
 
@@ -54,7 +56,7 @@ def _watchdog_seconds(environ: Mapping[str, str]) -> float | None:
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     try:
-        microseconds = int(environ.get("WATCHDOG_USEC", ""))
-    except ValueError:
+        seconds = int(environ.get("WATCHDOG_USEC", "")) / 1e6
+    except (ValueError, OverflowError):  # no number, or one beyond any float
         return None
-    return microseconds / 1e6 if microseconds > 0 else None
+    return min(seconds, LONGEST_WATCHDOG) if seconds > 0 else None

@@ -10,7 +10,7 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import jsonschema
 import pytest
@@ -82,11 +82,14 @@ def call(*arguments: str, **environment: str) -> Result:
     return CliRunner().invoke(cli, arguments, prog_name="kinesis", env=environment)
 
 
-def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def command(
+    *arguments: str, stdout: int | IO[str] = subprocess.PIPE, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Call ``python -m kinesis`` in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "kinesis", *arguments],
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         timeout=PATIENCE,
         check=False,
@@ -258,6 +261,80 @@ def test_classes_are_found_from_where_the_command_is_called(here: Path) -> None:
     assert call("check", "etc/shop.yaml").exit_code == 0
 
 
+def test_a_module_called_as_one_of_pythons_own_stops_nothing(shop: Path) -> None:
+    """
+    What the command itself imports is not looked for in the current directory.
+    """
+    (shop / "queue.py").write_text("")
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", "kinesis", "check", "shop.yaml"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        env=ENVIRONMENT,  # -P: as the installed script, which is elsewhere
+    )
+
+    assert ended.stdout == "shop.yaml: no faults in 3 components.\n", ended.stderr
+
+
+def test_a_current_directory_that_was_deleted_is_no_place_to_import_from(
+    shop: Path,
+) -> None:
+    """
+    The file is named in full, and its classes are beside it.
+    """
+    gone = shop / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    result = call("check", str(shop / "shop.yaml"))
+    os.chdir(shop)
+
+    assert result.output == f"{shop / 'shop.yaml'}: no faults in 3 components.\n"
+    assert result.exit_code == 0
+
+
+# -- printing ------------------------------------------------------------------------
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="only Linux has a device that is full")
+@pytest.mark.parametrize(
+    "arguments",
+    [["stages"], ["check", "shop.yaml"], ["schema"], ["new", "mine"], ["--version"]],
+    ids=" ".join,
+)
+def test_what_cannot_be_printed_is_one_line_and_one(
+    shop: Path, arguments: list[str]
+) -> None:
+    """
+    A disk that is full: exit code 1, no traceback, and no complaint of Python's.
+    """
+    with FULL.open("w") as full:
+        ended = command(*arguments, stdout=full)
+
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "kinesis: cannot print: [Errno 28] No space left on device\n"
+    )
+
+
+def test_a_reader_who_has_seen_enough_is_told_nothing() -> None:
+    """
+    As in ``kinesis stages | head -1``.
+    """
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ended = command("stages", stdout=writer)
+    finally:
+        os.close(writer)
+
+    assert (ended.returncode, ended.stderr) == (1, "")
+
+
 # -- run -----------------------------------------------------------------------------
 
 
@@ -397,6 +474,24 @@ def test_run_tells_faults_as_check_does(shop: Path, runtime: type[FakeRuntime]) 
     assert result.stderr == call("check", "wrong.yaml").stderr
 
 
+def test_a_constructor_that_exits_is_a_fault_of_the_file(shop: Path) -> None:
+    """
+    The command itself would otherwise end in silence, with the component's code.
+    """
+    leave = "    def __attrs_post_init__(self):\n        raise SystemExit(0)\n"
+    (shop / "leaves.py").write_text(f"{PARTS}\n{leave}")
+    (shop / "shop.yaml").write_text(RIGHT.replace("parts:Part", "leaves:Part"))
+    ended = command("run", "shop.yaml")
+    message = "expected Part to take its arguments; got SystemExit: 0."
+
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines() == [
+        f"shop.yaml:5:9: {message}",
+        f"shop.yaml:6:9: {message}",
+        "shop.yaml: 2 faults.",
+    ]
+
+
 def test_ctrl_c_while_the_file_is_read_is_130(
     shop: Path, runtime: type[FakeRuntime]
 ) -> None:
@@ -421,12 +516,18 @@ def test_run_puts_logging_back(shop: Path, runtime: type[FakeRuntime]) -> None:
 # -- new -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["shop", "my-shop", "json", "import", "2nd"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *["shop", "my-shop", "json", "import", "2nd"],
+        *["123", "1.5", "true", "null", "~", "-x", ".nan"],
+    ],
+)
 def test_a_new_project_has_a_file_that_is_right(here: Path, name: str) -> None:
     """
-    Whatever it is called: the name of a module of Python's own does no harm.
+    Whatever it is called: a module of Python's own, a number, an option.
     """
-    made = call("new", name)
+    made = call("new", "--", name)
 
     assert made.exit_code == 0, made.output
     assert sorted(path.name for path in (here / name).iterdir()) == sorted(
@@ -435,10 +536,10 @@ def test_a_new_project_has_a_file_that_is_right(here: Path, name: str) -> None:
             *["components.py", "test_components.py"],
         ]
     )
-    assert f"cd {name} && kinesis run {name}.yaml" in made.output
+    assert f"cd ./{name} && kinesis run ./{name}.yaml" in made.output
     assert "@NAME@" not in "".join(p.read_text() for p in (here / name).iterdir())
-    checked = command("check", f"{name}/{name}.yaml")
-    assert checked.stdout == f"{name}/{name}.yaml: no faults in 1 component.\n"
+    checked = command("check", f"./{name}/{name}.yaml")
+    assert checked.stdout == f"./{name}/{name}.yaml: no faults in 1 component.\n"
 
 
 def test_the_test_of_a_new_project_passes(here: Path) -> None:

@@ -59,10 +59,26 @@ class Types:
             if dotted := _DOTTED.fullmatch(text):
                 hint = f" Did you mean '{dotted[1]}:{dotted[2]}'?"
             raise NotFoundError("'package.module:Class'", repr(text), hint)
-        found: object = self._module(match[1])
-        for name in match[2].split("."):
-            found = self._attribute(found, name, match[1])
-        return self._checked(found, text)
+        try:
+            found: object = self._module(match[1])
+            for name in match[2].split("."):
+                found = self._attribute(found, name, match[1])
+            return self._checked(found, text)
+        except NotFoundError as error:
+            hint = error.hint + self._hidden(match[1])
+            raise NotFoundError(error.expected, error.got, hint) from error
+
+    def _hidden(self, name: str) -> str:
+        """Return a hint if the module beside the file is not the one imported."""
+        top = name.partition(".")[0]
+        found = getattr(sys.modules.get(top), "__file__", None)
+        beside = [self.directory / f"{top}.py", self.directory / top / "__init__.py"]
+        beside = [each.resolve() for each in beside if each.is_file()]
+        if found is None or not beside or Path(found).resolve() in beside:
+            return ""
+        return (
+            f" '{top}' is {found}, which was imported before: give yours another name."
+        )
 
     def _module(self, name: str) -> ModuleType:
         """Return the module, imported once: a failure is remembered too."""
@@ -84,7 +100,9 @@ class Types:
         importlib.invalidate_caches()  # it may be newer than the last look
         try:
             return importlib.import_module(name)
-        except (Exception, SystemExit) as error:  # a module is the user's code
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a module is the user's code
             missing = getattr(error, "name", None)
             if isinstance(error, ModuleNotFoundError) and _is_part(missing, name):
                 hint = did_you_mean(name, self._siblings(name))
@@ -115,9 +133,16 @@ class Types:
         except AttributeError:
             hint = did_you_mean(name, self._classes(owner))
             raise NotFoundError(f"a class in '{module}'", f"'{name}'", hint) from None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # of a module's __getattr__, the user's code
+            got = f"'{name}' that raises {describe(error)}{_where(error)}"
+            raise NotFoundError(f"a class in '{module}'", got) from error
 
     def _classes(self, owner: object) -> list[str]:
         """Return the names of the component classes that *owner* has."""
+        if not isinstance(owner, ModuleType | type):
+            return []
         return [
             name
             for name, value in vars(owner).items()

@@ -181,7 +181,7 @@ def _attempt(
         arguments["components"] = children
     try:
         return plan.type(**arguments), []
-    except Exception as error:  # a constructor is the user's code
+    except (Exception, SystemExit) as error:  # a constructor is the user's code
         place = plan.place or Place("<plan>", 1, 1)
         message = (
             f"expected {plan.type.__name__} to take its arguments; "

@@ -336,7 +336,10 @@ def _syntax_hint(source: _Source, index: int, problem: str) -> str:
     if source.text[index : index + 1] == "\t":
         return " Indent with spaces, not with tabs."
     if "${" in source.line_at(index):
-        return " Inside { } and [ ], write '${NAME}' in quotes."
+        return (
+            " Inside { } and [ ], write '${NAME}' in quotes: that is a text."
+            " For a number, put the key on a line of its own, without braces."
+        )
     if "mapping values are not allowed" in problem:
         return " A text with ': ' in it needs quotes."
     return ""

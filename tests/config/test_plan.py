@@ -652,6 +652,22 @@ def test_what_constructors_raise_is_told_for_every_component(shop: Shop) -> None
     ]
 
 
+def test_a_constructor_that_exits_is_told_as_one_that_raises(shop: Shop) -> None:
+    """
+    It is code of the user's, and may not end the process that reads the file.
+    """
+    shop.write(
+        "leaves.py",
+        "import sys\nfrom kinesis.component import Component\n\n"
+        "class Leaver(Component):\n"
+        "    def __init__(self, **fields):\n        sys.exit('no config')\n",
+    )
+    plan = shop.load(shop.component("", "leaves:Leaver"))
+
+    with pytest.raises(ConfigError, match=r":3:5: .*; got SystemExit: no config\.$"):
+        plan.build()
+
+
 def test_a_plan_made_by_hand_builds_too() -> None:
     """
     It needs no file; a fault then has no place of its own.

@@ -226,7 +226,12 @@ def test_an_unquoted_variable_inside_braces_says_what_to_do() -> None:
     (fault,) = faults_of("a: {b: ${X}}\n")
 
     assert fault.startswith("1:9: expected YAML; got a syntax error: ")
-    assert fault.endswith(" Inside { } and [ ], write '${NAME}' in quotes.")
+    assert fault.endswith(
+        " Inside { } and [ ], write '${NAME}' in quotes: that is a text."
+        " For a number, put the key on a line of its own, without braces."
+    )
+    assert value_of("a: {b: '${X}'}\n", {"X": "5"}) == {"a": {"b": "5"}}
+    assert value_of("a:\n  b: ${X}\n", {"X": "5"}) == {"a": {"b": 5}}
 
 
 # -- what is refused -----------------------------------------------------------------

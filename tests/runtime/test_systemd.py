@@ -186,6 +186,8 @@ def test_without_anybody_who_listens_nothing_happens(tmp_path: Path) -> None:
         ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, None),
         ({"WATCHDOG_USEC": "0"}, None),
         ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "9" * 500}, None),
+        ({"WATCHDOG_USEC": "9" * 30}, 3600.0),
     ],
 )
 def test_the_watchdog_is_wanted_where_the_environment_says_so(
