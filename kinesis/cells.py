@@ -313,11 +313,11 @@ class Cell:
 
     def status(self) -> str:
         """Return the stage and what is special about it, for people."""
-        first = self._waits_for()
+        first = self.waits_for()
         if first is None:
             return f"{self.stage}{self._details()}"
         last = first
-        while (inner := last._waits_for()) is not None:
+        while (inner := last.waits_for()) is not None:
             last = inner
         return f"{self.stage}, waiting for {last.path}{last._details()}"
 
@@ -337,12 +337,14 @@ class Cell:
             text += " stalled"
         return text
 
-    def _waits_for(self) -> Cell | None:
+    def waits_for(self) -> Cell | None:
         """Return the component whose activation this one waits for, if it does."""
         if self.stage is Stage.STARTING and self.supervisor is not None:
             return self.supervisor.holding
         if self.stage is Stage.SUBMITTED and self.supervised_by is not None:
             holding = self.supervised_by.holding
+            if holding is None and self.parent is not None:
+                return self.parent if self.parent.stage in _WAY_UP else None
             return holding if holding is not self else None
         return None
 

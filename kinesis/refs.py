@@ -23,7 +23,7 @@ from kinesis.sending import asend, post, send, send_all
 from kinesis.snapshots import Snapshot, check, codec_of
 from kinesis.stages import Stage, State
 from kinesis.standing import Report, report_on
-from kinesis.steering import ask, obey
+from kinesis.steering import ask, check_wait, obey
 from kinesis.supervision import Wish
 
 if TYPE_CHECKING:
@@ -110,7 +110,10 @@ class Ref(Generic[C]):
         Raises:
             WaitTimeoutError: Not within *timeout*.
             ComponentStoppedError: It was torn down instead.
+            WouldDeadlockError: Its start waits for the hook that calls this.
         """
+        if self._cell.stage is not stage and stage is Stage.STARTED:
+            check_wait(self._cell)
         self._cell.wait_for((stage,), timeout)
 
     def wait_stopped(self, timeout: float | None = None) -> None:
@@ -139,6 +142,7 @@ class Ref(Generic[C]):
         Raises:
             ActivationError: It did not start.
             ContainerStoppingError: Its container stops.
+            WouldDeadlockError: Its start waits for the hook that calls this.
             WaitTimeoutError: Not within *timeout* seconds; the start goes on.
         """
         self._ask(Wish.START, timeout)
@@ -155,6 +159,8 @@ class Ref(Generic[C]):
 
     def _ask(self, wish: Wish, timeout: float | None) -> None:
         """Have the container do it; wait, unless that would end who asks."""
+        if wish is not Wish.STOP:
+            check_wait(self._cell)
         inside = self._cell.services.inside()
         ends_us = inside is not None and self._ends(inside.path, wish)
         answer = ask(self._cell, wish)

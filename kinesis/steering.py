@@ -12,13 +12,21 @@ import logging
 
 from kinesis import control
 from kinesis.cells import Cell
-from kinesis.errors import ComponentStoppedError, MailboxFullError, StageError
+from kinesis.errors import (
+    ComponentStoppedError,
+    MailboxFullError,
+    StageError,
+    WouldDeadlockError,
+)
 from kinesis.life import CURRENT
 from kinesis.services import report
 from kinesis.serving import Lane, Serving
+from kinesis.stages import Stage
 from kinesis.supervision import Wish
 from kinesis.supervisor import Answer, Supervisor
 from kinesis.timers import Timer
+
+_BEFORE_START = frozenset({Stage.PREINITIALIZING, Stage.INITIALIZING})
 
 
 def ask(cell: Cell, wish: Wish) -> Answer:
@@ -48,6 +56,34 @@ def _supervisor_of(cell: Cell, wish: Wish) -> Supervisor:
             event=wish.value,
         )
     return supervisor
+
+
+def check_wait(cell: Cell) -> None:
+    """
+    Refuse a wait for *cell* to come up that waits for the hook in which it is made.
+
+    Components come up one after another: in a hook before `start`, what comes later
+    is not there yet, nor is the component itself or what it is in.
+
+    Raises:
+        WouldDeadlockError: It would last until the start deadline.
+    """
+    inside = cell.services.inside()
+    if inside is None:
+        return
+    chain = [inside.path]
+    above: Cell | None = cell
+    while above is not None:
+        chain.append(above.path)
+        if above.path == inside.path:
+            break
+        above = above.waits_for()
+    if above is not None and above.stage in _BEFORE_START:
+        raise WouldDeadlockError(
+            f"'{inside.path}' would wait for itself: {' -> '.join(chain)}. Wait in "
+            f"start(), after ready(): then what comes later has its turn.",
+            chain=tuple(chain),
+        )
 
 
 def serving_of(cell: Cell) -> Serving:

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -434,6 +435,53 @@ def test_a_component_cannot_wait_for_its_runtime_to_start() -> None:
     runtime.add(stubborn("init", runtime.start))
     with pytest.raises(ActivationError, match="cannot wait for its own runtime"):
         runtime.start(PATIENCE)
+
+
+def ways_to_wait(me: Component) -> list[Callable[[], object]]:
+    """Return waits for what comes later, for oneself and for what one is in."""
+    later = me.find("/app/later")
+    inner, box = me.find("/app/later/inner"), me.find("/app/box")
+    return [
+        *(partial(ref.wait_for, Stage.STARTED) for ref in (later, inner, box, me.ref)),
+        *(ref.start for ref in (later, inner, me.ref)),
+    ]
+
+
+def test_a_hook_cannot_wait_for_what_comes_up_after_it() -> None:
+    """
+    It is refused at once, with the chain, and not after the start deadline.
+    """
+    chains: list[tuple[str, ...]] = []
+
+    def wait(me: Component) -> None:
+        for way in ways_to_wait(me):
+            with pytest.raises(WouldDeadlockError, match="after ready") as refused:
+                way()
+            chains.append(refused.value.chain)
+
+    first = stubborn("init", lambda: wait(first), "first")
+    later = Container(name="later", components=[Loop(name="inner")])
+    with Runtime(components=[Container(name="box", components=[first]), later]):
+        pass
+
+    assert chains[0] == ("/app/box/first", "/app/later", "/app/box", "/app/box/first")
+    assert {(chain[0], chain[-1]) for chain in chains} == {("/app/box/first",) * 2}
+    assert len(chains) == 7
+
+
+def test_a_start_that_is_ready_may_wait_for_what_comes_up_after_it() -> None:
+    """
+    Then that has its turn.
+    """
+
+    def wait() -> None:
+        first.ready()
+        first.ref.wait_for(Stage.STARTED, PATIENCE)
+        first.find("later").wait_for(Stage.STARTED, PATIENCE)
+
+    first = stubborn("start", wait, "first")
+    with Runtime(components=[first, Loop(name="later")]) as runtime:
+        assert runtime["later"].stage is Stage.STARTED
 
 
 def test_a_component_may_stop_its_runtime_while_that_starts() -> None:
