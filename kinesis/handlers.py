@@ -146,7 +146,15 @@ def updater(component: Component, publishing: Publishing) -> Function:
                     expected=message.etag,
                     current=current.etag,
                 )
-        component.__dict__.update(message.values)
-        return publishing.present()
+        state = component.__dict__
+        before = {name: state[name] for name in message.values if name in state}
+        state.update(message.values)
+        try:
+            return publishing.present()
+        except BaseException:  # what cannot be read again is not to be kept
+            state.update(before)
+            for name in message.values.keys() - before.keys():
+                state.pop(name, None)
+            raise
 
     return update

@@ -103,7 +103,11 @@ def _read(
 def _read_field(field: FieldInfo, value: Any, faults: list[Fault]) -> Any:
     """Read one value, quoting it in faults unless it is a secret."""
     reader = Reader(show=not field.secret)
-    read = reader.read(field.type, value, (field.name,))
+    try:
+        read = reader.read(field.type, value, (field.name,))
+    except RecursionError:  # of a class that has itself as a part
+        faults.append(Fault((field.name,), "nested too deeply"))
+        return BAD
     faults += reader.faults
     return read
 

@@ -208,17 +208,19 @@ class Reader:
 
     def _leaf(self, kind: Any, value: Any, at: Path) -> Any:
         """Read a value that has no parts."""
-        if self._ours and isinstance(value, str) and value in NUMBERS:
-            value = self._number(kind, value)
-        elif not self._ours and count_odd_numbers(value):
-            return self.fault(at, "NaN and infinity are not accepted")
         try:
+            if self._ours and isinstance(value, str) and value in NUMBERS:
+                value = self._number(kind, value)
+            elif not self._ours and count_odd_numbers(value):
+                return self.fault(at, "NaN and infinity are not accepted")
             if bare(kind) in {Any, object}:
                 msgspec.json.encode(value, enc_hook=to_data)
                 return copy.deepcopy(value)
             return msgspec.convert(value, kind, dec_hook=from_data)
         except msgspec.ValidationError as error:
             return self.fault(at, self._misfit(kind, value, str(error)))
+        except RecursionError:
+            raise  # for who began to read: this deep there is no room for more
         except Exception:  # a type or a value that has no form in JSON
             if kind is not Any and isinstance(kind, type) and isinstance(value, kind):
                 return value  # as a setting can be

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -32,6 +34,7 @@ from tests.messages.parts import (
     PATIENCE,
     Add,
     Adder,
+    Call,
     Hold,
     Looping,
     counts,
@@ -178,6 +181,63 @@ def test_every_fault_of_an_update_is_named_and_nothing_is_changed(
         for fault, expected in zip(raised.value.faults, faults, strict=True):
             assert fault.startswith(expected)
         assert ref.snapshot() == before
+
+
+@attrs.define
+class Nested:
+    """What may have itself as a part."""
+
+    inner: Nested | None = None
+
+
+class Anything(Component):
+    """State that may be of any form."""
+
+    nested: Nested = field(factory=Nested)
+
+    note: object = field(default=None)
+    notes: dict[str, object] = field(factory=dict)
+    any: Any = field(default=None)
+
+    def start(self) -> None:
+        self.stopping.wait()
+
+
+@pytest.mark.parametrize("depth", [100, 300, 450, 480, 490, 500, 700, 5000])
+def test_what_cannot_be_read_again_is_refused_and_not_kept(depth: int) -> None:
+    """
+    At any depth, of any type: the state is readable, and can be set again.
+    """
+    deep: list[object] = []
+    nested: dict[str, object] = {}
+    for _ in range(depth):
+        deep, nested = [deep], {"inner": nested}
+    with Runtime() as runtime:
+        ref = runtime.add(Anything(name="anything"))
+        for fields in (
+            {"note": deep},
+            {"notes": {"x": deep}},
+            {"any": deep},
+            {"nested": nested},
+        ):
+            before = ref.snapshot()
+            with suppress(InvalidStateError):
+                before = ref.update(fields)
+            assert ref.snapshot().etag == before.etag
+        assert ref.update({"note": 1, "notes": {}, "any": 2}).note == 1
+
+
+def test_a_field_that_was_deleted_is_not_there_after_an_update_that_fails() -> None:
+    """
+    One that sets all that is missing mends the state.
+    """
+    with Runtime() as runtime:
+        adder = runtime.add(Adder(name="adder"))
+        adder.send(Call(lambda me: (delattr(me, "sum"), delattr(me, "seen"))))
+        with pytest.raises(InvalidStateError, match="seen: not set"):
+            adder.update({"sum": 5})
+        assert not adder.send(Call(lambda me: hasattr(me, "sum")))
+        assert adder.update({"sum": 5, "seen": []}).sum == 5
 
 
 @pytest.mark.parametrize("component", [Adder, Looping])
