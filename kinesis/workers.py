@@ -8,7 +8,12 @@ delete its own attributes), somebody learns of it.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+import traceback
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from kinesis.concurrency import Thread, Threads
 from kinesis.restarts import Override
@@ -147,6 +152,7 @@ class Worker:
         "_threads",
         "busy",
         "ident",
+        "_process",
         "name",
         "thread",
         "used",
@@ -160,6 +166,7 @@ class Worker:
         self._enter = enter
         self.busy: Order | None = None
         self._batch = False
+        self._process = os.getpid()
         self.used = False
         self.name = name
         self.ident: int | None = None
@@ -209,11 +216,28 @@ class Worker:
             if order.on_failure is not None:
                 order.again_after = order.on_failure(order)
         finally:
+            if os.getpid() != self._process:
+                _end_child(order.error)
             order.is_over = True
             order.on_end(order)
 
     def __repr__(self) -> str:
         return f"<Worker {self.name} {self.busy or 'idle'}>"
+
+
+def _end_child(error: BaseException | None) -> NoReturn:
+    """
+    End a forked child that came out of the hook which made it.
+
+    Of the runtime it has this thread alone: there is nobody to hand on to, and it
+    would sleep for ever, with the files and sockets of its parent.
+    """
+    with contextlib.suppress(Exception):  # whatever somebody made of these
+        if error is not None:
+            traceback.print_exception(error)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(0 if error is None else 1)
 
 
 def _entered(_: Worker) -> None:

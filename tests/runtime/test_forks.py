@@ -104,6 +104,45 @@ sys.exit(Runtime(name="app", components=[Forks(name="forks")]).run())
 """
 
 
+RETURNS = """
+class Forks(Component):
+    def start(self):
+        for how in ("returns", "raises"):
+            child = os.fork()
+            if child == 0:
+                say(how, "in the child")
+                if how == "raises":
+                    raise ValueError("in the child")
+                return
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            say(how, "and ends with", code)
+
+    def tear_down(self):
+        say("torn down in", os.getpid())
+
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of threads
+with Runtime(name="app", components=[Forks(name="forks")]):
+    say("the parent is", os.getpid())
+"""
+
+
+def test_a_forked_child_that_comes_out_of_its_hook_ends() -> None:
+    """
+    Nothing of its parent's is run in it; what it raised is on standard error.
+    """
+    with script(RETURNS) as process:
+        process.wait_for("returns and ends with 0")
+        process.wait_for("raises and ends with 1")
+        process.wait_for("the parent is")
+        [parent] = process.matching("the parent is (.*)")
+        process.wait_for(f"torn down in {parent}")
+
+        assert process.end() == 0
+    assert process.text.count("torn down") == 1
+    assert "ValueError: in the child" in process.text
+
+
 def test_a_forked_child_can_be_ended_by_a_signal() -> None:
     """
     It inherits the handlers, but nobody who listens: they give way to the old ones.
