@@ -296,7 +296,7 @@ def check_settings(component: Component, path: str) -> None:
             raise _wrong(path, name, value, "one of " + ", ".join(map(repr, choices)))
     for name in ("start_deadline", "stop_deadline", "stall_after"):
         value = getattr(component, name)
-        if not isinstance(value, int | float) or not value >= 0:
+        if not _is_seconds(value):
             raise _wrong(path, name, value, "a number of seconds")
     bound: object = component.mailbox_bound
     if not isinstance(bound, int) or bound < 1:
@@ -305,6 +305,14 @@ def check_settings(component: Component, path: str) -> None:
     if not isinstance(policy, Restart):
         raise _wrong(path, "restart", policy, "a Restart(...)")
     _checked[cls] = settings
+
+
+def _is_seconds(value: object) -> bool:
+    """Return whether it can be a time to wait: 0 or more, infinite too, not NaN."""
+    try:
+        return isinstance(value, int | float) and float(value) >= 0
+    except OverflowError:  # a whole number beyond any float
+        return False
 
 
 _settings_of = attrgetter(

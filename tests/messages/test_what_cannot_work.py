@@ -20,6 +20,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"stop_deadline": -1.0}, "a number of seconds"),
     ({"start_deadline": "soon"}, "a number of seconds"),
     ({"stall_after": float("nan")}, "a number of seconds"),
+    ({"start_deadline": 10**400}, "a number of seconds"),
     ({"restart": "always"}, "a Restart"),
 ]
 
