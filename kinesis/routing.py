@@ -58,7 +58,7 @@ class Route:
         rule: Below the component's path, ``/report``; Werkzeug's syntax.
         methods: In capitals; a GET answers HEAD as well.
         alone: Whether it has the component to itself, as a handler has.
-        public: Whether anybody may ask, with no token and from any origin.
+        public: Whether anybody may ask, with no token, from any origin, by any host.
         request_as: The name of the parameter that takes the request, if one does.
         variables: Names in the rule.
         request_is_first: Whether that is the first parameter after ``self``.
@@ -114,8 +114,10 @@ def route(
         alone: It has the component to itself while it runs, as a handler has.
             With False it runs beside everything else: for what takes long, and
             touches the state only inside ``self.edit()``.
-        public: Neither a token nor the origin of the request is looked at: for
-            what others call, such as web hooks, which check by themselves.
+        public: Neither a token, nor the origin, nor the host of the request is
+            looked at: for what others call, such as web hooks, which check by
+            themselves. A GET needs no token anyway, on any address: what changes
+            something is for other methods.
 
     Raises:
         DeclarationError: The rule cannot be one, or names what the method does

@@ -144,8 +144,11 @@ def answer_of(result: object) -> Answer:
     maker = _MAKERS.get(type(result))
     if maker is not None:
         return maker(result)
-    if isinstance(result, Answer):
-        return result
+    for cls, maker in _KINDS:
+        if isinstance(result, cls):
+            return maker(result)
+    if isinstance(result, Answer):  # its headers are added to; it may be kept
+        return attrs.evolve(result, headers=list(result.headers))
     if isinstance(result, Response):
         return Answer(result.status_code, b"", [], result)
     if isinstance(result, EventStream):
@@ -159,7 +162,7 @@ def answer_of(result: object) -> Answer:
         return _streamed(iter(result))
     raise TypeError(
         f"a route returned {type(result).__name__}. Return a Response, str, bytes, "
-        f"dict, None, or an iterable of str or bytes."
+        f"dict, list, None, or an iterable of str or bytes."
     )
 
 
@@ -205,13 +208,29 @@ def _as_bytes(part: object) -> bytes:
     raise TypeError(f"a part of a streamed answer is {type(part).__name__}, not text")
 
 
+def _text_answer(text: str) -> Answer:
+    return Answer(200, text.encode(), [("Content-Type", TEXT)])
+
+
+def _bytes_answer(data: bytes | bytearray | memoryview) -> Answer:
+    return Answer(200, bytes(data), [("Content-Type", BYTES)])
+
+
 _MAKERS: dict[type, Callable[[Any], Answer]] = {
-    str: lambda text: Answer(200, text.encode(), [("Content-Type", TEXT)]),
-    bytes: lambda data: Answer(200, data, [("Content-Type", BYTES)]),
+    str: _text_answer,
+    bytes: _bytes_answer,
     dict: json_answer,
     list: json_answer,
     type(None): lambda _: Answer(204),
 }
+
+# Of subclasses too, such as those of an enumeration: they are iterable as well, and
+# would be streamed a letter at a time.
+_KINDS: tuple[tuple[Any, Callable[[Any], Answer]], ...] = (
+    (str, _text_answer),
+    (bytes | bytearray | memoryview, _bytes_answer),
+    (list | tuple, json_answer),
+)
 
 
 def answer_of_exception(error: HTTPException, environ: WSGIEnvironment) -> Answer:
@@ -280,19 +299,26 @@ def _emit_response(
     start_response: StartResponse,
     context: Context,
 ) -> Iterable[bytes]:
-    """Hand a response of Werkzeug's to the server; a plain one without its help."""
-    for name, value in more:
-        response.headers.setdefault(name, value)
+    """
+    Hand a response of Werkzeug's to the server; a plain one without its help.
+
+    Headers are added on the way, not to *response*: a route may return one again.
+    """
+    more = [header for header in more if header[0] not in response.headers]
     if _is_plain(response):
         body = response.get_data()
-        headers = response.headers.to_wsgi_list()
+        headers = [*response.headers.to_wsgi_list(), *more]
         if "Content-Length" not in response.headers:
             if _send_at_once(environ, response.status, headers, body):
                 return ()
             headers.append(("Content-Length", str(len(body))))
         start_response(response.status, headers)
         return () if environ["REQUEST_METHOD"] == "HEAD" else (body,)
-    parts = response(environ, start_response)
+
+    def start(status: str, headers: Headers, *failure: Any) -> Callable[..., object]:
+        return start_response(status, [*headers, *more], *failure)
+
+    parts = response(environ, start)
     if response.is_sequence or _detaches(response):
         return parts
     return _InContext(parts, context)

@@ -4,6 +4,7 @@ The WSGI application over a running tree of components.
 A path is looked up in this order::
 
     /  and  /-/…                   the runtime's own pages
+    *                              with OPTIONS, the server as a whole
     a component's path             the component, as a resource
     a component's path and /-/…    its messages, restart, start and stop
     below a component's path       its routes; the longest prefix that has one
@@ -51,7 +52,7 @@ from kinesis.web.routes import (
     split_rule,
     table_of,
 )
-from kinesis.web.security import SAFE, Guard
+from kinesis.web.security import PROBES, SAFE, Guard
 from kinesis.web.server import Load
 from kinesis.web.tally import NOWHERE, Tally
 
@@ -122,7 +123,7 @@ class Application:
 
         Args:
             rule: A whole path in Werkzeug's syntax: ``/hooks/<name>``.
-            public: Neither a token nor the origin is looked at.
+            public: Neither a token, nor the origin, nor the host is looked at.
 
         Raises:
             DuplicateNameError: There is a route with that rule and method.
@@ -203,6 +204,8 @@ class Application:
             fault = fault_of_path(environ["REQUEST_URI"].partition("?")[0])
             if fault is not None:
                 raise Problem(fault.status, fault.detail)
+        if path == "*":
+            return self._other_method(environ["REQUEST_METHOD"], dict.fromkeys(METHODS))
         page = self.pages.get(path)
         if page is not None:
             environ[ROUTE_KEY] = path
@@ -222,11 +225,14 @@ class Application:
                 return self._resource(environ, resource, below)
         found = self._find_route(cell, parts, count, path)
         if found is None:
+            self.guard.check_host(environ)  # a 404 has names of what there is
             raise self._nothing_at(path, parts, cell, count)
         return self._call(environ, found)
 
     def _page(self, environ: WSGIEnvironment, path: str, page: Page) -> Answer:
         """Show a page of the runtime's own."""
+        if path not in PROBES:
+            self.guard.check_host(environ)
         method = environ["REQUEST_METHOD"]
         if method not in NO_CHANGE:
             return self._other_method(method, {"GET": page, "HEAD": page})
@@ -238,6 +244,7 @@ class Application:
         self, environ: WSGIEnvironment, resource: Resource, methods: Methods
     ) -> Answer:
         """Have a resource answer."""
+        self.guard.check_host(environ)
         method = environ["REQUEST_METHOD"]
         function = methods.get(method)
         if function is None:
@@ -280,8 +287,11 @@ class Application:
         """Have a route answer."""
         method = environ["REQUEST_METHOD"]
         endpoint = found.by_method.get(method)
-        environ[ROUTE_KEY] = (endpoint or next(iter(found.by_method.values()))).label
+        known = endpoint or next(iter(found.by_method.values()))
+        environ[ROUTE_KEY] = known.label
         if endpoint is None:
+            if not known.route.public:
+                self.guard.check_host(environ)
             return self._other_method(method, found.by_method)
         route = endpoint.route
         if not route.public:

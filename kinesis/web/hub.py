@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -71,7 +72,7 @@ class Hub:
         self._name = name
         self._most_readers = most_readers
         self._heartbeat = heartbeat
-        self._boot = f"{int(threads.time()):x}"  # ids of an earlier run are not ours
+        self._boot = os.urandom(8).hex()  # ids of an earlier hub are not ours
         self._jobs: Queue[Callable[[], object] | None] = threads.queue()
         self._books = threads.lock()
         self._taken = 0  # places, of readers here and on their way

@@ -22,7 +22,7 @@ from kinesis.snapshots.shapes import shape_of
 from kinesis.web.bodies import MERGE_PATCH
 from kinesis.web.openapi_parts import (
     ALWAYS,
-    CHANGE,
+    FOREIGN,
     JSON,
     LINE,
     STAGE,
@@ -67,7 +67,7 @@ class Items:
     @property
     def change(self) -> tuple[int, ...]:
         """The errors of all that changes something."""
-        return (*ALWAYS, 404, *CHANGE, *((401,) if self.secured else ()))
+        return (*ALWAYS, 404, *FOREIGN, *((401,) if self.secured else ()))
 
     # -- the component itself -----------------------------------------------------
 
@@ -84,7 +84,7 @@ class Items:
             {
                 "200": got,
                 "304": answer("It is still what was seen.", None, ["ETag"]),
-                **errors((*ALWAYS, 404)),
+                **errors((*ALWAYS, *FOREIGN, 404)),
             },
             description="\n\n".join(filter(None, text_of(cls.__doc__))),
             parameters=[parameter("IfNoneMatch")],
@@ -200,7 +200,7 @@ class Items:
             MESSAGES,
             {
                 "200": answer("The messages.", json_content(listed)),
-                **errors((*ALWAYS, 404)),
+                **errors((*ALWAYS, *FOREIGN, 404)),
             },
         )
         made["messages"] = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from kinesis.web.openapi_parts import (
     ALWAYS,
-    CHANGE,
+    FOREIGN,
     JSON,
     PROBLEM,
     STAGE,
@@ -23,6 +23,7 @@ from kinesis.web.openapi_parts import (
     options,
 )
 from kinesis.web.problems import MEDIA_TYPE
+from kinesis.web.security import PROBES
 
 TAG = "runtime"
 
@@ -115,8 +116,8 @@ _DESCRIPTIONS: Mapping[str, str] = {
     "some are missing. The stream does not end by itself."
 }
 
-# What else it may answer. Nobody but a browser is refused `/-/threads` by 403.
-_ERRORS: Mapping[str, tuple[int, ...]] = {"/-/threads": CHANGE, "/-/events": (404,)}
+# What else than `FOREIGN` it may answer; probes are never answered that.
+_ERRORS: Mapping[str, tuple[int, ...]] = {"/-/events": (404,)}
 
 
 def page(path: str, *, secured: bool) -> Part:
@@ -131,7 +132,9 @@ def page(path: str, *, secured: bool) -> Part:
         content: dict[str, Any] = {shown: {"schema": {}}}
     else:
         content = {JSON: {"schema": shown}}
-    statuses = (*ALWAYS, *_ERRORS.get(path, ()), *((401,) if secured else ()))
+    statuses = [*ALWAYS, *_ERRORS.get(path, ())]
+    statuses += () if path in PROBES else FOREIGN
+    statuses += (401,) if secured else ()
     responses = {"200": answer(f"{summary}.", content), **errors(statuses)}
     if path == "/-/ready":
         responses["503"] = _not_ready()

@@ -27,7 +27,7 @@ TAGS = rf"^(\*|{_TAG}( *, *{_TAG})*)$"
 
 # What the server itself may answer, whatever was asked for.
 ALWAYS = (400, 408, 413, 414, 431, 500, 503)
-CHANGE = (403,)
+FOREIGN = (403,)
 
 _MEANING: Mapping[int, str] = {
     400: "The request, or its path, is malformed.",
@@ -236,7 +236,9 @@ def options(tag: str) -> Part:
     """Return the OPTIONS that every path answers."""
     allowed = answer("In `Allow`.", headers=["Allow"])
     return operation(
-        "Which methods there are", tag, {"204": allowed, **errors((*ALWAYS, 404))}
+        "Which methods there are",
+        tag,
+        {"204": allowed, **errors((*ALWAYS, *FOREIGN, 404))},
     )
 
 

@@ -21,7 +21,7 @@ from kinesis.snapshots import Snapshot
 from kinesis.web.answers import BYTES, JSON, TEXT
 from kinesis.web.openapi_parts import (
     ALWAYS,
-    CHANGE,
+    FOREIGN,
     PROBLEM,
     Part,
     answer,
@@ -111,7 +111,7 @@ class Routes:
         """Return what one route does for one method."""
         route, function = endpoint.route, endpoint.function
         changes = method not in SAFE and not route.public
-        statuses = [*ALWAYS, *(() if route.public else CHANGE)]
+        statuses = [*ALWAYS, *(() if route.public else FOREIGN)]
         if changes and self.secured:
             statuses.append(401)
         responses = self._answers(return_of(function)) | errors(statuses)
@@ -224,9 +224,9 @@ def media_type_of(kind: Any) -> str | None:
         return None
     if issubclass(cls, str):
         return TEXT
-    if issubclass(cls, bytes):
+    if issubclass(cls, bytes | bytearray | memoryview):
         return BYTES
-    if issubclass(cls, list | Mapping | Snapshot) or _is_value(cls):
+    if issubclass(cls, list | tuple | Mapping | Snapshot) or _is_value(cls):
         return JSON
     if cls.__module__ == "kinesis.web.streams":
         return STREAM

@@ -3,10 +3,11 @@ Who may ask for what.
 
 On loopback everybody on the machine may ask, but not every page in a browser on
 it: a page of somebody else can send forms to ``127.0.0.1``, and after DNS
-rebinding even read the answers. So what changes something must come from no page
-at all, or from one of ours, and for a host that is this machine.
+rebinding even read the answers. So whatever is asked must be for a host that is
+this machine, and what changes something must come from no page at all, or from one
+of ours.
 
-On any other address, what changes something needs a token.
+On any other address, what is no GET, HEAD or OPTIONS needs a token.
 
 Source: OWASP, "Cross-Site Request Forgery Prevention", "Fetch Metadata".
 """
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 VARIABLE = "KINESIS_HTTP_TOKEN"
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+PROBES = frozenset({"/-/live", "/-/ready", "/-/metrics"})  # asked for by any name
 
 MOST_PASSED = 64  # values of Host that are known to be right
 
@@ -75,9 +78,14 @@ class Guard:
         """
         Return the guard of a server that listens on *host*.
 
+        Args:
+            hosts: More names of it; a text is one name.
+
         Raises:
             TokenMissingError: Others can reach it, and there is no token.
         """
+        if isinstance(hosts, str):
+            hosts = (hosts,)
         loopback = is_loopback(host)
         if not loopback and not token:
             raise TokenMissingError(
@@ -92,9 +100,19 @@ class Guard:
             frozenset(name.lower() for name in hosts),
         )
 
+    def check_host(self, environ: WSGIEnvironment) -> None:
+        """
+        Let a request be for a name of this server, or raise 403.
+
+        After DNS rebinding a browser takes our answers for those of another site,
+        whose pages may then read them.
+        """
+        if environ.get("HTTP_HOST") not in self._passed:
+            self._check_host(environ)
+
     def check_change(self, environ: WSGIEnvironment) -> None:
         """Let a request change something, or raise 401 or 403."""
-        self._check_host(environ)
+        self.check_host(environ)
         self._check_origin(environ)
         self._check_token(environ)
 
@@ -107,15 +125,20 @@ class Guard:
         """
         Let a request call a method that may do anything, even if it is a GET.
 
-        No token, but no page of somebody else: an image of theirs may have the
-        address of a route.
+        No token, on any address: a GET should only look, and a method that does
+        more says so by its methods. But no page of somebody else: an image or a
+        frame of theirs may have the address of a route. Who follows a link sees
+        where it leads, so that may.
         """
-        if environ.get("HTTP_HOST") not in self._passed:
-            self._check_host(environ)
+        self.check_host(environ)
         site = environ.get("HTTP_SEC_FETCH_SITE")
         if site is None or site in OWN_SITE:
             return
-        if environ.get("HTTP_SEC_FETCH_MODE") != "navigate":  # a link may lead here
+        is_link = (
+            environ.get("HTTP_SEC_FETCH_MODE") == "navigate"
+            and environ.get("HTTP_SEC_FETCH_DEST") == "document"  # not in a frame
+        )
+        if not is_link:
             raise foreign(f"Sec-Fetch-Site: {site}")
 
     def _check_host(self, environ: WSGIEnvironment) -> None:

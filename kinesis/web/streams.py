@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TASK_KEY = "kinesis.task"  # where in the environ the server leaves its task
 
-BOUND = 256 * 1024  # bytes that may wait for one reader before it is cut off
+BOUND = 256 * 1024  # bytes of events that may wait for one reader; then it is cut off
 
 
 class Detached(BaseException):
@@ -49,7 +49,8 @@ class EventStream:
     Args:
         environ: The request's.
         first: Sent with the headers, from the pool's thread.
-        bound: Bytes that may wait for a reader that is slower than its events.
+        bound: Bytes that may wait for a reader that is slower than its events; one
+            event alone may be larger.
         on_begin: Called once it has detached, on the pool's thread.
         on_left: Called once when it is over, whoever ended it, on any thread;
             also if it never began. It must not wait for anything.
@@ -125,8 +126,8 @@ class EventStream:
         Send *data*, or keep it until the reader takes it; never wait.
 
         Returns:
-            False if the reader has gone, or is cut off now: more than the bound
-            waits for it already.
+            False if the reader has gone, or is cut off now: something waits for it
+            already, and with *data* that is more than the bound.
         """
         if self._task is None:
             return False
@@ -134,7 +135,8 @@ class EventStream:
         with self._lock:
             if not self._open:
                 return False
-            if channel.total_outbufs_len + len(data) > self._bound:
+            waiting = channel.total_outbufs_len
+            if waiting and waiting + len(data) > self._bound:  # slow, not only large
                 self._open = False
                 channel.cut()
                 return False

@@ -28,6 +28,7 @@ from tests.web.serving import (
     eventually,
     read_all,
     read_until,
+    say,
     serving,
 )
 
@@ -226,6 +227,35 @@ class TestPipelines:
         assert answer.count(b"HTTP/1.1 200") == 1
         assert answer.count(b"HTTP/1.1 400") == 1
         assert app.seen.count("/hello") == 2  # the other is from `unharmed`
+
+
+class TestSpaces:
+    """Patterns that take time squared would keep the loop for a minute."""
+
+    @pytest.mark.parametrize(
+        ("before", "after", "status"),
+        [
+            (b"Transfer-Encoding: chunked", b",", 400),
+            (b"Transfer-Encoding:", b"chunked,", 400),
+            (b"X:", b"a", 200),
+            (b"X:", b"\0", 400),
+            (b"X: a", b"\0", 400),
+            (b"X:\r\n", b"a", 400),
+            (b"X", b": a", 400),
+        ],
+    )
+    def test_thousands_of_them_in_a_header_keep_nobody_waiting(
+        self, before: bytes, after: bytes, status: int
+    ):
+        """
+        The answer comes before the client loses patience.
+        """
+        header = before + b" " * 60_000 + after + b"\r\n"
+        end = b"Connection: close\r\n\r\n"
+        with unharmed() as server:
+            answer = say(server, GET.removesuffix(b"\r\n") + header + end)
+
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
 
 
 class TestGarbage:

@@ -106,6 +106,16 @@ def browser(app: Runtime) -> Iterator[Browser]:
     made.close()
 
 
+def test_the_server_as_a_whole_has_all_methods(browser):
+    """
+    ``OPTIONS *`` is about no path.
+    """
+    status, headers, body = browser.ask("*", "OPTIONS")
+
+    assert (status, body) == (204, b"")
+    assert headers["Allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+
+
 class TestTheComponent:
     def test_it_is_the_first_up_and_tells_its_port(self, app, browser):
         """

@@ -228,6 +228,16 @@ def test_requests_as_clients_send_them_are_taken():
     assert status_of(b"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n") is None
 
 
+def test_spaces_around_a_value_are_no_part_of_it():
+    """
+    However many, and tabs too.
+    """
+    coding = b"Transfer-Encoding: \t chunked \t \r\n\r\n"
+
+    assert parsed(GET + b"X: \t  a: b \t\r\n\r\n").headers["X"] == "a: b"
+    assert status_of(GET + coding, b"3\r\nabc\r\n0\r\n\r\n") is None
+
+
 def test_a_body_over_the_limit_is_refused_before_it_has_come():
     """
     By its Content-Length, or once the chunks have become too many.

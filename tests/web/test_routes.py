@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from enum import StrEnum
 from types import MappingProxyType
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import Markup
 from werkzeug import Request, Response
 from werkzeug.exceptions import TooManyRequests, abort
 from werkzeug.routing import RequestRedirect
@@ -27,6 +30,7 @@ from kinesis import (
 )
 from kinesis.errors import DuplicateNameError, MailboxFullError
 from kinesis.web.application import Application
+from kinesis.web.openapi_routes import media_type_of
 from kinesis.web.requests import Request as LazyRequest
 from kinesis.web.routes import split_rule
 from tests.web.serving import eventually
@@ -40,6 +44,23 @@ def shop() -> Iterator[World]:
     """The shop, running."""
     with world() as made:
         yield made
+
+
+class Colour(StrEnum):
+    """Text, by inheritance."""
+
+    RED = "red"
+
+
+class Pair(NamedTuple):
+    """A tuple, by inheritance."""
+
+    number: int
+    text: str
+
+
+class Names(list[str]):
+    """A list, by inheritance."""
 
 
 class TestPaths:
@@ -143,6 +164,32 @@ class TestAnswers:
         assert response.status_code == status
         assert response.mimetype == kind
         assert response.data == body
+
+    @pytest.mark.parametrize(
+        ("result", "kind", "body"),
+        [
+            (Colour.RED, "text/plain", b"red"),
+            (Markup("<b>"), "text/plain", b"<b>"),
+            (bytearray(b"\0a"), "application/octet-stream", b"\0a"),
+            (memoryview(b"\0a"), "application/octet-stream", b"\0a"),
+            ((1, "a"), "application/json", b'[1,"a"]'),
+            (Pair(1, "a"), "application/json", b'[1,"a"]'),
+            (Names(["a"]), "application/json", b'["a"]'),
+        ],
+    )
+    def test_what_is_like_text_bytes_or_a_list_is_answered_so(
+        self, shop, result, kind, body
+    ):
+        """
+        Not streamed piece by piece, though it could be iterated over.
+        """
+        shop.app.add_route("/like", lambda request: result)
+        response = shop.ask("/like")
+
+        assert (response.status_code, response.mimetype) == (200, kind)
+        assert response.headers["Content-Length"] == str(len(body))
+        assert response.data == body
+        assert media_type_of(type(result)).startswith(kind)
 
     def test_a_response_keeps_its_headers(self, shop):
         """

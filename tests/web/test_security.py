@@ -161,7 +161,7 @@ class TestTokens:
 
     def test_looking_is_free_but_for_stacks(self, public):
         """
-        Stacks may show anything.
+        Stacks may show anything. A method that answers GET should only look.
         """
         for path in (STOCK, "/-/tree", "/-/ready", f"{STOCK}/report", "/-/metrics"):
             assert public.ask(path).status_code == 200
@@ -250,25 +250,58 @@ class TestPages:
 
     def test_methods_of_components_are_kept_from_foreign_pages_even_by_get(self, shop):
         """
-        An image may have any address; but a link may lead to a report.
+        An image or a frame may have any address; but a link may lead to a report.
         """
+        foreign = {"Sec-Fetch-Site": "cross-site"}
+        link = {**foreign, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
         for headers in (
-            {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+            {**foreign, "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+            {**foreign, "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "document"},
+            {**foreign, "Sec-Fetch-Mode": "navigate"},
+            {**link, "Sec-Fetch-Dest": "iframe"},
+            {**link, "Sec-Fetch-Dest": "object"},
+            {**link, "Sec-Fetch-Dest": "embed"},
             {"Host": "evil.example"},
         ):
             assert shop.ask(f"{STOCK}/bump", headers=headers).status_code == 403
-        link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
 
         assert shop.ask(f"{STOCK}/report", headers=link).status_code == 200
         assert shop.stock.count == 0
 
-    def test_stacks_are_kept_from_rebound_names(self, shop):
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/",
+            "/-/tree",
+            "/-/routes",
+            "/-/threads",
+            "/-/openapi.json",
+            "/-/events",
+            STOCK,
+            f"{STOCK}/-/messages",
+            f"{STOCK}/report",
+            "/app/shop/stok",
+        ],
+    )
+    def test_rebound_names_see_nothing(self, shop, method, path):
         """
-        They tell much.
+        A page of theirs may read what its own host answers.
         """
-        assert (
-            shop.ask("/-/threads", headers={"Host": "evil.example"}).status_code == 403
-        )
+        response = shop.ask(path, method, headers={"Host": "evil.example:8080"})
+
+        assert response.status_code == 403
+
+    def test_probes_and_hooks_are_asked_by_any_name(self, shop):
+        """
+        That of a container, say, or of a tunnel.
+        """
+        odd = {"Host": "pod-17"}
+        for path in ("/-/live", "/-/ready", "/-/metrics"):
+            assert shop.ask(path, headers=odd).status_code == 200
+
+        assert shop.ask(f"{STOCK}/hook", "POST", data="x", headers=odd).text == "x"
+        assert shop.ask(f"{STOCK}/hook", "OPTIONS", headers=odd).status_code == 204
 
     def test_a_proxy_is_named(self):
         """
@@ -283,6 +316,12 @@ class TestPages:
             ):
                 assert change(shop, "PATCH", STOCK, **headers).status_code == 422
             assert change(shop, "PATCH", STOCK, Host="other.example").status_code == 403
+
+    def test_a_proxy_may_be_named_by_a_text(self):
+        """
+        One name, not one for each of its letters.
+        """
+        assert Guard.of("127.0.0.1", None, "Shop.Example").hosts == {"shop.example"}
 
     def test_no_answer_allows_other_origins(self, shop):
         """

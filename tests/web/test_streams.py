@@ -431,6 +431,21 @@ class TestStream:
         assert not stream.write(b"x")
         assert task.cuts == 1
 
+    def test_one_event_above_the_bound_is_sent(self):
+        """
+        It is large; only a reader for whom something waits already is slow.
+        """
+        task = FakeTask()
+        stream = detached(task, bound=100)
+
+        assert stream.write(b"x" * 500)
+        assert (task.cuts, stream.is_open) == (0, True)
+
+        task.waiting = 1
+
+        assert not stream.write(b"x" * 500)
+        assert task.cuts == 1
+
     def test_a_write_to_a_client_that_has_gone_says_so(self):
         """
         And the stream is closed for good.
@@ -524,6 +539,18 @@ class TestHub:
 
         assert task.wire.count(b"event: gap") == 1
         assert events_in(task.wire) == ["{}", "new"]
+
+    def test_an_id_of_another_hub_of_the_same_second_is_a_gap(self):
+        """
+        A server that is restarted at once has another hub, and counts anew.
+        """
+        with running() as earlier, running() as hub:
+            hub.publish("/a", "old")
+            task = FakeTask()
+            detached(task, hub, after=f"{earlier._boot}-1")
+            eventually(lambda: b"event: gap" in task.wire, "it is told")
+
+        assert earlier._boot != hub._boot
 
     def test_events_older_than_the_memory_are_a_gap(self, monkeypatch):
         """

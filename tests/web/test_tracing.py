@@ -10,10 +10,11 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from werkzeug import Request
+from werkzeug import Request, Response
 
 from kinesis import Component, Message, field, handles, route
 from kinesis.traces import TRACE, new_trace, trace_of
+from kinesis.web.answers import Answer
 from tests.web.shop import PATIENCE, World, world
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -38,6 +39,29 @@ class TestHeaders:
 
         assert re.fullmatch(rf"00-{TRACE_ID}-[0-9a-f]{{16}}-00", told)
         assert "00f067aa0ba902b7" not in told
+
+    @pytest.mark.parametrize("status", [200, 204])
+    def test_an_answer_that_is_returned_again_has_each_request_s_own(
+        self, shop, status
+    ):
+        """
+        Nothing is written into what a route has made; its own header stays.
+        """
+        kept = Response("x", status, {"Trace-ID": "mine"})
+        plain = Answer(status)
+        shop.app.add_route("/kept", lambda request: kept)
+        shop.app.add_route("/plain", lambda request: plain)
+        for number in "12":
+            parent = f"00-{number * 32}-00f067aa0ba902b7-01"
+            for path in ("/kept", "/plain"):
+                headers = shop.ask(path, headers={"traceparent": parent}).headers
+
+                assert len(headers.getlist("traceparent")) == 1
+                assert number * 32 in headers["traceparent"]
+                assert (headers["Trace-ID"] == "mine") == (path == "/kept")
+
+        assert "traceparent" not in kept.headers
+        assert plain.headers == []
 
     def test_without_one_a_trace_is_begun(self, shop):
         """
