@@ -1112,6 +1112,39 @@ def test_after_the_end_things_still_work_but_nothing_waits() -> None:
     threads.finish()
 
 
+def test_after_the_end_nobody_is_woken() -> None:
+    """
+    Who waited has ended, and can never hand the baton back.
+    """
+    with pytest.raises(ValueError, match="mine"):
+        with simulate(patience=0.1) as simulation:
+            threads = simulation.threads
+            event, queue = threads.event(), threads.queue()
+            threads.start(event.wait, "waiter")
+            threads.start(queue.get, "getter")
+            simulation.settle()
+            raise ValueError("mine")
+    event.set()
+    queue.put(1)
+
+    assert all(event.is_set() for _ in range(100))
+    with pytest.raises(SimulationError, match="is over"):
+        threads.sleep(1)
+
+
+@pytest.mark.parametrize("http", [True, 0, 8080, {"port": 0}])
+def test_a_real_server_is_refused_in_a_simulation(
+    simulation: Simulation, http: object
+) -> None:
+    """
+    It waits for sockets in real time; the error says what to do instead.
+    """
+    with pytest.raises(SimulationError, match="test client"):
+        simulation.runtime(http=http)
+    with simulation.runtime(http=False) as runtime:
+        assert runtime.name == "app"
+
+
 def test_a_simulation_is_entered_once() -> None:
     """
     Before it has no threads, and after it cannot run again.

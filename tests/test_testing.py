@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import random
+import shlex
 import subprocess
 import sys
 import threading
@@ -287,11 +288,53 @@ def test_a_failing_seed_is_named_with_the_line_that_repeats_it(
     note = next(line for line in result.outlines if "to repeat it" in line)
     option = note.split()[-1]
 
-    assert "pytest 'test_it.py::test_race' --kinesis-seed=" in note
+    assert "pytest test_it.py::test_race --kinesis-seed=" in note
     result.stdout.fnmatch_lines(["*last steps under seed*", "*main: start*"])
     again = run_pytest(pytester, RACE, option, "test_it.py::test_race")
     again.assert_outcomes(failed=1)
     assert note in again.outlines
+
+
+def test_the_line_to_repeat_it_is_for_the_shell_one_is_in(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The file is named from the folder pytest runs in, and quotes are quoted.
+    """
+    source = """
+        import pytest
+
+        @pytest.mark.parametrize("word", ["it's"])
+        @pytest.mark.seeds(3)
+        def test_word(simulation, word):
+            assert simulation.seed != 2
+    """
+    pytester.makeini("[pytest]")
+    monkeypatch.chdir(pytester.mkdir("below"))
+    result = run_pytest(pytester, source, "..")
+    result.assert_outcomes(failed=1)
+    note = next(line for line in result.outlines if "to repeat it" in line)
+    _, test, option = shlex.split(note.partition("to repeat it: ")[2])
+
+    assert test == "../test_it.py::test_word[it's]"
+    run_pytest(pytester, source, test, option).assert_outcomes(failed=1)
+
+
+def test_whatever_fails_a_test_comes_with_its_seed(pytester: pytest.Pytester) -> None:
+    """
+    Also what is not an `Exception`, such as a SystemExit.
+    """
+    source = """
+        import pytest, sys
+
+        @pytest.mark.seeds(3)
+        def test_exit(simulation):
+            sys.exit(simulation.seed)
+    """
+    result = run_pytest(pytester, source)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*SystemExit: 0", "*seed 0; to repeat it*"])
 
 
 def test_the_marker_runs_each_seed_once(pytester: pytest.Pytester) -> None:
@@ -439,6 +482,73 @@ def test_a_fixture_on_the_simulation_makes_each_seed_an_item(
     again.assert_outcomes(failed=1)
 
 
+RUNTIME = """
+    import pytest
+
+    @pytest.fixture
+    def runtime(simulation):
+        with simulation.runtime() as runtime:
+            yield runtime
+
+    @pytest.mark.seeds(3)
+    def test_fails(runtime):
+        assert False
+
+    @pytest.mark.seeds(3)
+    def test_exits(runtime):
+        raise SystemExit
+
+    def test_leaves_a_thread(runtime, simulation):
+        event = simulation.threads.event()
+        simulation.threads.start(event.wait, "waiter")
+        assert False
+"""
+
+
+def test_a_runtime_in_a_fixture_is_stopped_after_a_failure(
+    pytester: pytest.Pytester,
+) -> None:
+    """
+    The run goes on until the fixtures are torn down; the failure is all that is told.
+    """
+    before = threading.active_count()
+    result = run_pytest(pytester, RUNTIME)
+
+    result.assert_outcomes(failed=7)
+    result.stdout.fnmatch_lines(
+        [f"*seed {seed}; to repeat it: pytest*seed{seed}*" for seed in (0, 1, 2)]
+    )
+    assert threading.active_count() == before
+
+
+def test_a_run_that_was_broken_off_is_over_for_the_fixtures(
+    pytester: pytest.Pytester,
+) -> None:
+    """
+    Their teardown is told so at once; the seed is said, and the next test runs.
+    """
+    source = """
+        import pytest, threading
+
+        @pytest.fixture
+        def gate(simulation):
+            yield threading.Event()
+            simulation.threads.queue().get()
+
+        @pytest.mark.seeds(1, patience=0.1)
+        def test_stuck(simulation, gate):
+            simulation.threads.start(lambda: gate.wait(1), "stuck").join()
+
+        def test_next(simulation):
+            simulation.threads.start(lambda: None, "quick").join()
+    """
+    result = run_pytest(pytester, source)
+
+    result.assert_outcomes(passed=1, failed=1, errors=1)
+    result.stdout.fnmatch_lines(["*simulation is over*", "*'stuck' has done nothing*"])
+    result.stdout.fnmatch_lines(["*seed 0; to repeat it*"])
+
+
 def test_what_goes_wrong_after_such_a_test_names_the_seed_too(
     pytester: pytest.Pytester,
 ) -> None:
@@ -466,19 +576,73 @@ def test_what_goes_wrong_after_such_a_test_names_the_seed_too(
     [
         ("@pytest.mark.seeds(5)\ndef test_x(): pass", "Ask for it"),
         ("@pytest.mark.seeds\ndef test_x(simulation): pass", "write seeds(COUNT)"),
+        ("@pytest.mark.seeds(0)\ndef test_x(simulation): pass", "1 or more"),
+        ("@pytest.mark.seeds(-3)\ndef test_x(simulation): pass", "1 or more"),
+        ("@pytest.mark.seeds(True)\ndef test_x(simulation): pass", "1 or more"),
+        (
+            "from unittest import TestCase\n"
+            "@pytest.mark.usefixtures('simulation')\n"
+            "class TestX(TestCase):\n"
+            "    @pytest.mark.seeds(3)\n"
+            "    def test_x(self): pass",
+            "of a `unittest.TestCase` runs once",
+        ),
     ],
-    ids=["no-simulation", "no-count"],
+    ids=["no-simulation", "no-count", "none", "negative", "true", "unittest"],
 )
 def test_a_marker_that_cannot_work_is_refused(
     pytester: pytest.Pytester, source: str, message: str
 ) -> None:
     """
-    The error says what to write.
+    The error says what to write, and the tests beside it run.
     """
-    result = run_pytest(pytester, f"import pytest\n\n{source}\n")
+    beside = "def test_beside(): pass"
+    result = run_pytest(pytester, f"import pytest\n\n{source}\n\n{beside}\n")
 
-    assert result.ret != 0
-    assert message in result.stdout.str() + result.stderr.str()
+    result.assert_outcomes(passed=1, errors=1)
+    assert message in result.stdout.str()
+
+
+@pytest.mark.parametrize("count", ["0", "-3", "few"])
+def test_an_option_that_would_run_nothing_is_refused(
+    pytester: pytest.Pytester, count: str
+) -> None:
+    """
+    No seeds would be no test, and pass.
+    """
+    result = run_pytest(pytester, RACE, f"--kinesis-seeds={count}")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert f"write 1 or more, not {count}" in result.stderr.str()
+
+
+def test_a_marker_on_a_module_is_refused_only_where_it_cannot_work(
+    pytester: pytest.Pytester,
+) -> None:
+    """
+    One test without the simulation does not break off the session.
+    """
+    source = """
+        import pytest
+        pytestmark = pytest.mark.seeds(3)
+
+        @pytest.fixture
+        def inbox(simulation):
+            return simulation.threads.queue()
+
+        def test_with(simulation): pass
+
+        def test_with_a_fixture(inbox): pass
+
+        def test_without(): pass
+
+        @pytest.mark.skip
+        def test_skipped(): pass
+    """
+    result = run_pytest(pytester, source)
+
+    result.assert_outcomes(passed=4, errors=1, skipped=1)
+    result.stdout.fnmatch_lines(["*test_without is marked*Ask for it."])
 
 
 def test_skip_and_fail_inside_a_run_do_what_they_say(

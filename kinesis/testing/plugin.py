@@ -14,10 +14,11 @@ it. Without the marker it runs once, under seed 0. Arguments of the marker by na
 are those of `simulate`: ``@pytest.mark.seeds(200, step_seconds=0.001)``.
 
 Other fixtures are made once for all seeds of an item. If one of them asks for
-`simulation` itself, it must be made for each: then every seed is an item.
+`simulation` itself, it must be made for each: then every seed is an item. A test of a
+`unittest.TestCase` runs once, so the marker is refused there.
 
 --kinesis-seed=N          run under that seed only
---kinesis-seeds=N         run each test that has the marker under N seeds
+--kinesis-seeds=N         run each test that has the marker under N seeds, 1 or more
 --kinesis-traced-seeds=N  let coverage, and debuggers, see N seeds of each item; the
                           others are three times as fast for it, and go through the
                           same lines in another order
@@ -25,6 +26,9 @@ Other fixtures are made once for all seeds of an item. If one of them asks for
 
 from __future__ import annotations
 
+import argparse
+import os
+import shlex
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
@@ -37,7 +41,8 @@ from kinesis.testing.simulation import keep_carriers, threads_alive, untraced
 __all__ = ["no_thread_left_behind", "simulation"]
 
 PATIENCE = 2.0  # real seconds that the threads of a test have to end, all together
-FAILED = (Exception, pytest.fail.Exception)  # but not skipped, or interrupted
+NO_FAILURE = (pytest.skip.Exception, pytest.exit.Exception, KeyboardInterrupt)
+HAS_FAILED = pytest.StashKey[bool]()  # of an item whose failure has been told
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--kinesis-seeds",
-        type=int,
+        type=_count,
         metavar="N",
         help="run each test marked `seeds` under N seeds, whatever it says",
     )
@@ -62,6 +67,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="let coverage and debuggers see only the first N seeds of each test, "
         "which makes the others about three times as fast",
     )
+
+
+def _count(text: str) -> int:
+    """Read a number of seeds, which is 1 or more: no seed would be no test."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"write 1 or more, not {text}")
+    return int(text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -75,19 +87,52 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make an item of each seed where another fixture needs the simulation."""
-    marker = metafunc.definition.get_closest_marker("seeds")
-    if marker is None:
+    item = metafunc.definition
+    if item.get_closest_marker("seeds") is None or _refusal(item):
         return
-    if "simulation" not in metafunc.fixturenames:
-        raise pytest.UsageError(
-            f"{metafunc.definition.nodeid} is marked `seeds` but does not use the "
-            f"fixture `simulation`: it would do the same each time. Ask for it."
-        )
-    if _is_needed_by_fixtures(metafunc.definition):
-        seeds = list(_seeds(metafunc.definition))
+    if _is_needed_by_fixtures(item):
+        seeds = list(_seeds(item))
         metafunc.parametrize(
             "simulation", seeds, ids=[f"seed{seed}" for seed in seeds], indirect=True
         )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail an item whose marker cannot work; the others run."""
+    if isinstance(item, pytest.Function) and (refusal := _refusal(item)):
+        pytest.fail(refusal, pytrace=False)
+
+
+def _refusal(item: pytest.Function) -> str | None:
+    """Return why the marker of *item* cannot work, and what to write, if so."""
+    marker = item.get_closest_marker("seeds")
+    if marker is None:
+        return None
+    if "simulation" not in item.fixturenames:
+        return (
+            f"{item.nodeid} is marked `seeds` but does not use the fixture "
+            f"`simulation`: it would do the same each time. Ask for it."
+        )
+    if len(marker.args) != 1 or not _is_count(marker.args[0]):
+        return f"{item.nodeid}: write seeds(COUNT), 1 or more, as in seeds(200)."
+    if _is_of_unittest(item):
+        return (
+            f"{item.nodeid} is marked `seeds`, but a test of a `unittest.TestCase` "
+            f"runs once. Make it a function, or take its class off `TestCase`."
+        )
+    return None
+
+
+def _is_count(value: object) -> bool:
+    """Return whether *value* is a number of seeds; True is no number."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_of_unittest(item: pytest.Function) -> bool:
+    """Return whether `unittest` runs *item*, so that nothing of it can be repeated."""
+    from unittest import TestCase  # not at the top: few who load this need it
+
+    return item.cls is not None and issubclass(item.cls, TestCase)
 
 
 def _is_needed_by_fixtures(item: pytest.Item) -> bool:
@@ -104,8 +149,6 @@ def _seeds(item: pytest.Item) -> Iterable[int]:
     marker = item.get_closest_marker("seeds")
     if marker is None:
         return (0,)
-    if len(marker.args) != 1 or not isinstance(marker.args[0], int):
-        raise pytest.UsageError(f"{item.nodeid}: write seeds(COUNT), as in seeds(200).")
     count = item.config.getoption("--kinesis-seeds")
     return range(marker.args[0] if count is None else count)
 
@@ -134,6 +177,8 @@ def simulation(request: pytest.FixtureRequest) -> Iterator[Simulation]:
     try:
         with run:
             yield run
+            if request.node.stash.get(HAS_FAILED, False):
+                run.threads.finish(wait=False)  # what it left is due to its failure
     except Exception as error:  # from the end of the run, not from the test
         _tell(request.node, error, run)
         raise
@@ -159,15 +204,22 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 def _explained(
     item: pytest.Function, body: Callable[..., object], run: Simulation
 ) -> Callable[..., None]:
-    """Return *body*, saying the seed of *run* if it fails."""
+    """
+    Return *body*, saying the seed of *run* if it fails.
+
+    The run goes on: the fixtures on it, such as a runtime, are yet to be torn down.
+    """
 
     def once(**arguments: object) -> None:
         __tracebackhide__ = True
         try:
             body(**arguments)
-        except FAILED as error:
-            run.threads.finish(wait=False)
-            _tell(item, error, run)
+        except BaseException as error:
+            if run.threads.interrupt is not None:  # broken off: it cannot go on
+                run.__exit__(type(error), error, error.__traceback__)
+            if not isinstance(error, NO_FAILURE):
+                item.stash[HAS_FAILED] = True
+                _tell(item, error, run)
             raise
 
     return once
@@ -195,7 +247,9 @@ def _repeated(
             try:
                 with run:
                     body(**{**arguments, "simulation": run})
-            except FAILED as error:
+            except NO_FAILURE:
+                raise
+            except BaseException as error:  # SystemExit as well
                 _tell(item, error, run)
                 raise
 
@@ -204,9 +258,16 @@ def _repeated(
 
 def _tell(item: pytest.Item, error: BaseException, run: Simulation) -> None:
     """Add to the report how to repeat *run*, and how it ended."""
-    line = f"pytest '{item.nodeid}' --kinesis-seed={run.seed}"
+    line = f"pytest {shlex.quote(_id_from_here(item))} --kinesis-seed={run.seed}"
     error.add_note(f"seed {run.seed}; to repeat it: {line}")
     item.add_report_section("call", f"last steps under seed {run.seed}", run.story())
+
+
+def _id_from_here(item: pytest.Item) -> str:
+    """Return the id of *item* for who calls pytest in the same folder again."""
+    _, *names = item.nodeid.split("::")
+    path = os.path.relpath(item.path, item.config.invocation_params.dir)
+    return "::".join([path, *names])
 
 
 @pytest.fixture

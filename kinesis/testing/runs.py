@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from kinesis.testing.errors import Abandoned
+from kinesis.testing.errors import Abandoned, SimulationError
 from kinesis.testing.simulated_threads import LIMIT, PATIENCE, SimulatedThreads
 from kinesis.testing.simulation import keep_carriers
 
@@ -156,9 +156,23 @@ class Simulation:
         return value
 
     def runtime(self, name: str = "app", **options: Any) -> Runtime:
-        """Return a new `Runtime` on the simulated threads; *options* are its own."""
+        """
+        Return a new `Runtime` on the simulated threads; *options* are its own.
+
+        Raises:
+            SimulationError: *options* ask for `http`.
+        """
         from kinesis.runtime import Runtime
 
+        http = options.get("http")
+        if http is not None and http is not False:
+            raise SimulationError(
+                "cannot serve HTTP in a simulation: the server waits for sockets, in "
+                "real time. Leave `http` out, and ask `kinesis.web.Application` with "
+                "werkzeug's test client; or test the server with a real `Runtime`.",
+                seed=self.seed,
+                names=(),
+            )
         return Runtime(name=name, threads=self.threads, **options)
 
     def sleep(self, seconds: float) -> None:

@@ -174,6 +174,8 @@ class Scheduler(Baton):
 
     def _ready_now(self, task: Task) -> None:
         """Put *task* among those that can run; its caller took it off the waiters."""
+        if self.over:  # it has ended: the baton would never come back from it
+            return
         task.waiters = task.waits = None
         task.ticket = 0
         self._ready.append(task)
