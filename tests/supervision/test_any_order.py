@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from kinesis.restarts import STRATEGIES
-from kinesis.supervision import Phase, Status, Wish
+from kinesis.supervision import Phase, Rest, Status, Wish
 from tests.supervision.fakes import World, plain
 
 NAMES = ("a", "b", "c", "d")
@@ -61,6 +61,13 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def end(self) -> None:
         self.world.end()
+
+    @precondition(lambda self: self.world.container == "idle")
+    @rule()
+    def stay_stopped(self) -> None:
+        self.world.decide(Rest())
+        waiting = [asker for asker in self.world.askers if not asker.is_settled]
+        assert not waiting, "nobody comes up until the container does"
 
     # -- its children ----------------------------------------------------------------
 
