@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import pkgutil
 import re
 import sys
@@ -19,6 +20,9 @@ from kinesis.errors import describe, did_you_mean
 _NAME = r"[^\W\d]\w*"
 _TYPE = re.compile(rf"({_NAME}(?:\.{_NAME})*):({_NAME}(?:\.{_NAME})*)")
 _DOTTED = re.compile(rf"({_NAME}(?:\.{_NAME})*)\.({_NAME})")
+
+# What files of ours, and of the import itself, begin with.
+_NOT_THEIRS = ("<frozen ", importlib.__file__, f"{Path(__file__).parents[1]}{os.sep}")
 
 
 class NotFoundError(Exception):
@@ -174,7 +178,7 @@ def _where(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return ""  # its text says it
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith("<frozen ")]
-    if not own or own[-1].filename in (__file__, importlib.__file__):
+    own = [frame for frame in frames if not frame.filename.startswith(_NOT_THEIRS)]
+    if not own:
         return ""
     return f" (in {Path(own[-1].filename).name}, line {own[-1].lineno})"

@@ -92,6 +92,12 @@ def test_classes_are_found_beside_the_file(shop: Shop) -> None:
             " zero (in raises.py, line 3).",
         ),
         (
+            "refused",
+            "expected 'refused' to be imported; got DeclarationError: @handles takes"
+            " message classes, not nothing. Write @handles(Deposit). (in refused.py,"
+            " line 2).",
+        ),
+        (
             "leaves",
             "expected 'leaves' to be imported; got SystemExit: 0"
             " (in leaves.py, line 2).",
@@ -119,9 +125,10 @@ def test_a_type_that_is_no_component_class_says_why(
     shop.write("raises.py", "def f() -> None:\n\n    1 / 0\nf()\n")
     shop.write("leaves.py", "import sys\nsys.exit(0)\n")
     shop.write("aborts.py", "class Abort(BaseException): ...\nraise Abort('too old')\n")
+    shop.write("refused.py", "from kinesis import handles\nhandles()\n")
     shop.write("lacks.py", "import not_there\n")
     shop.write("lazy.py", LAZY)
-    if type_ in ("raises", "leaves", "aborts", "lacks"):
+    if type_ in ("raises", "refused", "leaves", "aborts", "lacks"):
         type_ += ":X"
 
     assert shop.faults(shop.component("", type_)) == [f"4:11: {fault}"]
