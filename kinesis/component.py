@@ -296,7 +296,7 @@ def check_settings(component: Component, path: str) -> None:
             raise _wrong(path, name, value, "one of " + ", ".join(map(repr, choices)))
     for name in ("start_deadline", "stop_deadline", "stall_after"):
         value = getattr(component, name)
-        if not _is_seconds(value):
+        if not is_seconds(value):
             raise _wrong(path, name, value, "a number of seconds")
     bound: object = component.mailbox_bound
     if not isinstance(bound, int) or bound < 1:
@@ -307,7 +307,7 @@ def check_settings(component: Component, path: str) -> None:
     _checked[cls] = settings
 
 
-def _is_seconds(value: object) -> bool:
+def is_seconds(value: object) -> bool:
     """Return whether it can be a time to wait: 0 or more, infinite too, not NaN."""
     try:
         return isinstance(value, int | float) and float(value) >= 0

@@ -14,6 +14,7 @@ import attrs
 
 from kinesis import reports
 from kinesis.cells import Cell
+from kinesis.component import is_seconds
 from kinesis.concurrency import Empty, Queue, Thread
 from kinesis.errors import (
     ComponentStoppedError,
@@ -71,8 +72,7 @@ def check_program(shutdown_deadline: object, transitions: object) -> None:
     Raises:
         DeclarationError: With what it may be.
     """
-    number = isinstance(shutdown_deadline, int | float)
-    if not number or not shutdown_deadline >= 0:  # type: ignore[operator]  # it is one
+    if not is_seconds(shutdown_deadline):
         raise DeclarationError(
             f"a runtime cannot have shutdown_deadline={shutdown_deadline!r}: it must "
             f"be a number of seconds. Write float('inf') for no limit."

@@ -43,7 +43,8 @@ def handles(*types: type) -> Callable[[Function], Function]:
 
     Raises:
         DeclarationError: No type, or something that is no class; or the method is a
-            coroutine function or a generator, of which a call would run nothing.
+            coroutine function or a generator, of which a call would run nothing. By
+            the class: two of its own methods handle one type.
     """
     given: tuple[object, ...] = types
     wrong = [kind for kind in given if not isinstance(kind, type)]

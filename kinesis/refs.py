@@ -159,10 +159,10 @@ class Ref(Generic[C]):
 
     def _ask(self, wish: Wish, timeout: float | None) -> None:
         """Have the container do it; wait, unless that would end who asks."""
-        if wish is not Wish.STOP:
-            check_wait(self._cell)
         inside = self._cell.services.inside()
         ends_us = inside is not None and self._ends(inside.path, wish)
+        if wish is not Wish.STOP and not ends_us:
+            check_wait(self._cell)
         answer = ask(self._cell, wish)
         if not ends_us:  # else it would wait for itself
             answer.future.result(timeout)
